@@ -1,0 +1,1 @@
+"""Conversation sessions for openai-agents on DynamoDB."""
