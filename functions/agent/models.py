@@ -1,0 +1,135 @@
+"""The models that the agent can think with."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING, Any
+
+from agents import Model, ModelResponse, Usage
+from agents.models.openai_chatcompletions import OpenAIChatCompletionsModel
+from agents.models.openai_responses import OpenAIResponsesModel
+from agents.testing import ScriptedModel, assistant_message, function_call
+from openai import AsyncOpenAI
+from settings import Settings
+
+if TYPE_CHECKING:
+    from agents.items import TResponseInputItem, TResponseOutputItem, TResponseStreamEvent
+
+KEY_MAX_AGE_SECONDS = 300
+
+
+def build_model(settings: Settings) -> Model:
+    """The model that the settings ask for."""
+    match settings.provider:
+        case "offline":
+            return OfflineModel()
+        case "openai":
+            return OpenAIResponsesModel(settings.model_name, _openai_client(settings))
+        case "compatible":
+            return OpenAIChatCompletionsModel(settings.model_name, _openai_client(settings))
+
+
+def _openai_client(settings: Settings) -> AsyncOpenAI:
+    async def api_key() -> str:
+        # Asked for at every request and cached, so that a rotated key is picked up while the environment lives.
+        return await asyncio.to_thread(read_api_key, settings)
+
+    return AsyncOpenAI(api_key=api_key, base_url=settings.base_url)
+
+
+def read_api_key(settings: Settings) -> str:
+    """The API key, from where the settings say; a local run may have it in OPENAI_API_KEY instead.
+
+    Raises:
+        ValueError: There is none to be found.
+    """
+    from aws_lambda_powertools.utilities import parameters
+
+    if settings.api_key_secret:
+        return str(parameters.get_secret(settings.api_key_secret, max_age=KEY_MAX_AGE_SECONDS)).strip()
+    if settings.api_key_parameter:
+        value = parameters.get_parameter(settings.api_key_parameter, decrypt=True, max_age=KEY_MAX_AGE_SECONDS)
+        return str(value).strip()
+    if key := os.environ.get("OPENAI_API_KEY"):
+        return key
+    if settings.provider == "compatible":
+        return "none"  # many local endpoints ask for no key, and the client for any
+    raise ValueError("neither OPENAI_API_KEY_SECRET nor OPENAI_API_KEY_PARAMETER says where the API key is")
+
+
+class OfflineModel(Model):
+    """A model without a network: a few rules that answer from the history they are given.
+
+    It lets memory be seen working without a key, and makes runs repeatable: the same history gives the same answer.
+    """
+
+    async def get_response(
+        self, system_instructions: str | None, input: str | list[TResponseInputItem], *rest: Any, **options: Any
+    ) -> ModelResponse:
+        """Answer the last message of the history."""
+        return ModelResponse(output=[_reply(input)], usage=Usage(requests=1), response_id=None)
+
+    async def stream_response(
+        self, system_instructions: str | None, input: str | list[TResponseInputItem], *rest: Any, **options: Any
+    ) -> AsyncIterator[TResponseStreamEvent]:
+        """Answer the last message of the history, as the events of a stream."""
+        script = ScriptedModel([[_reply(input)]])
+        async for event in script.stream_response(system_instructions, "", *rest, **options):
+            yield event
+
+
+SIGNATURE = "(offline model)"
+
+_NAME = re.compile(r"\bmy name is\s+([^\W\d_][\w'-]*)", re.IGNORECASE)
+_EXPRESSION = re.compile(r"[-(]*\d[\d\s.()]*(?:[-+*/%][-+*/%\d\s.()]*\d[\s)]*)+")
+
+
+def _reply(history: str | list[TResponseInputItem]) -> TResponseOutputItem:
+    items: list[Any] = [{"role": "user", "content": history}] if isinstance(history, str) else list(history)
+    number = len(items)
+    if items and items[-1].get("type") == "function_call_output":
+        return assistant_message(f"That makes {items[-1]['output']}. {SIGNATURE}", item_id=f"offline_message_{number}")
+    said = [text for item in items if item.get("role") == "user" and (text := _text(item))]
+    message, earlier = (said[-1], said[:-1]) if said else ("", [])
+    if expression := _expression(message, items):
+        # The number makes the id unique in the history, as the SDK asks.
+        return function_call("calculate", {"expression": expression}, call_id=f"offline_call_{number}")
+    return assistant_message(f"{_answer(message, earlier)} {SIGNATURE}", item_id=f"offline_message_{number}")
+
+
+def _answer(message: str, earlier: list[str]) -> str:
+    asked = message.lower()
+    if name := _NAME.search(message):
+        return f"Nice to meet you, {name[1]}. I will remember your name."
+    if re.search(r"\bmy name\b|\bwho am i\b", asked):
+        known = next((found[1] for text in reversed(earlier) if (found := _NAME.search(text))), None)
+        return f"Your name is {known}." if known else "You have not told me your name yet."
+    if re.search(r"\bfirst\b", asked) and earlier:
+        return f"The first thing you said was: “{earlier[0]}”"
+    if re.search(r"\bhow many\b", asked):
+        return f"This is message {len(earlier) + 1} of our conversation."
+    if not earlier:
+        return "Hello! I answer by a few rules and from what you told me: your name, sums, what you said first."
+    return f"I have noted that, as message {len(earlier) + 1} of our conversation."
+
+
+def _expression(message: str, items: list[Any]) -> str | None:
+    """The sum that the message asks for; "that" stands for the last result."""
+    if result := next(_results_backwards(items), None):
+        message = re.sub(r"\bthat\b", result, message, flags=re.IGNORECASE)
+    found = _EXPRESSION.search(message)
+    return " ".join(found[0].split()) if found else None
+
+
+def _results_backwards(items: list[Any]) -> Iterator[str]:
+    return (str(item["output"]) for item in reversed(items) if item.get("type") == "function_call_output")
+
+
+def _text(item: dict[str, Any]) -> str:
+    content = item.get("content") or ""
+    if isinstance(content, str):
+        return content
+    return " ".join(part.get("text", "") for part in content)

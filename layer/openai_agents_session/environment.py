@@ -1,0 +1,313 @@
+"""One event loop and one DynamoDB client for as long as a Lambda execution environment lives.
+
+Lambda calls a synchronous handler many times in the same process. `asyncio.run` would give each invocation an event loop
+of its own, and a client is bound to the loop that made it: every invocation would load DynamoDB's service model and open
+a connection again, or fail with "Event loop is closed" on the client that it kept. Here both outlive the invocation:
+
+    from openai_agents_session.environment import open_session, run
+
+    def handler(event, context):
+        return run(turn(event))
+
+    async def turn(event):
+        session = await open_session(event["session_id"])
+        result = await Runner.run(agent, event["message"], session=session)
+        return {"answer": result.final_output}
+
+What it needs to know it reads from environment variables, at the first use and not at import:
+
+    SESSION_TABLE              the table's name (required)
+    SESSION_TTL_SECONDS        seconds after its last write at which a session expires; empty or 0: never
+    AWS_REGION                 set by Lambda; AWS_DEFAULT_REGION is read where it is missing
+    AWS_ENDPOINT_URL_DYNAMODB  another endpoint than AWS's own; empty counts as unset
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextvars
+import logging
+import os
+import random
+from collections.abc import Coroutine, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from aiobotocore.config import AioConfig
+from aiobotocore.session import AioSession
+
+if TYPE_CHECKING:
+    from types_aiobotocore_dynamodb import DynamoDBClient
+
+    from .dynamodb import DynamoDBSession
+
+__all__ = ["EnvironmentSettings", "ExecutionEnvironment", "client", "environment", "open_session", "run"]
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+# What an invocation left running is cancelled, and may take this long to clean up before the invocation ends.
+_GRACE_SECONDS = 1.0
+
+# The library retries by itself, knowing which of its writes may be repeated; botocore's own retries would multiply with
+# that. DynamoDB answers in milliseconds: a connection that takes 2 s, or an answer 5 s, is lost and better tried again.
+# Idle connections are kept for aiobotocore's 12 s, since AWS closes them after 20.
+_CLIENT_CONFIG = AioConfig(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=5, max_pool_connections=32)
+
+
+@dataclass(frozen=True)
+class EnvironmentSettings:
+    """Where sessions are kept.
+
+    Attributes:
+        table_name: The DynamoDB table.
+        region_name: The table's AWS region.
+        ttl_seconds: Seconds after its last write at which a session expires; None: never.
+        endpoint_url: Another endpoint than AWS's own, such as a local engine.
+    """
+
+    table_name: str
+    region_name: str
+    ttl_seconds: int | None = None
+    endpoint_url: str | None = None
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Read the settings from environment variables.
+
+        Args:
+            environ: The variables; the process's own when left out.
+
+        Returns:
+            The settings.
+
+        Raises:
+            ValueError: A variable is missing or wrong; the message names it.
+        """
+        variables = os.environ if environ is None else environ
+        return cls(
+            table_name=_required(variables, "SESSION_TABLE"),
+            region_name=_required(variables, "AWS_REGION", "AWS_DEFAULT_REGION"),
+            ttl_seconds=_optional_seconds(variables, "SESSION_TTL_SECONDS"),
+            endpoint_url=variables.get("AWS_ENDPOINT_URL_DYNAMODB") or None,
+        )
+
+
+class ExecutionEnvironment:
+    """The event loop and the client that all invocations in this process share.
+
+    Most code uses this module's `run`, `open_session` and `client`, which share one instance. Make another only for other
+    settings.
+
+    Args:
+        settings: Where sessions are kept; read from the environment variables at first use when left out.
+    """
+
+    def __init__(self, settings: EnvironmentSettings | None = None) -> None:
+        self._settings = settings
+        self._state: _State | None = None
+
+    @property
+    def settings(self) -> EnvironmentSettings:
+        """Where sessions are kept.
+
+        Raises:
+            ValueError: They were to be read from environment variables, and one is missing or wrong.
+        """
+        if self._settings is None:
+            self._settings = EnvironmentSettings.from_environ()
+        return self._settings
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine to its end on the environment's event loop.
+
+        As with `asyncio.run`, tasks that the coroutine started and did not await are cancelled: nothing of one invocation
+        goes on in the next, even where an exception out of a signal handler tore the invocation off in the middle.
+
+        Args:
+            coroutine: The work of one invocation.
+
+        Returns:
+            What the coroutine returns.
+
+        Raises:
+            RuntimeError: An event loop is already running in this thread; await the coroutine there instead.
+        """
+        if _loop_is_running():
+            coroutine.close()
+            raise RuntimeError("an event loop is already running here: await the coroutine instead of passing it to run()")
+        state = self._own_state()
+        state.cancel_leftovers()
+        try:
+            # A copy, so that context variables set in one invocation do not reach the next.
+            return state.runner.run(coroutine, context=contextvars.copy_context())
+        finally:
+            state.cancel_leftovers()
+
+    async def client(self) -> DynamoDBClient:
+        """The environment's DynamoDB client, made at the first call.
+
+        Returns:
+            The client. It belongs to the environment: do not close it.
+
+        Raises:
+            RuntimeError: The calling coroutine does not run under this environment's `run`.
+            ValueError: An environment variable is missing or wrong.
+        """
+        state = self._own_state()
+        if asyncio.get_running_loop() is not state.runner.get_loop():
+            raise RuntimeError("this environment's client belongs to another event loop: start the coroutine with its run()")
+        return await state.client(self.settings)
+
+    async def open_session(self, session_id: str, **options: Any) -> DynamoDBSession:
+        """A session in the environment's table.
+
+        Args:
+            session_id: The session's id.
+            **options: Passed to `DynamoDBSession`; `table_name` and `ttl_seconds` replace the environment's.
+
+        Returns:
+            The session. It needs no closing.
+
+        Raises:
+            RuntimeError: The calling coroutine does not run under this environment's `run`.
+            ValueError: The id or an environment variable is wrong.
+        """
+        # Imported here so that a function can import this module for `run` alone.
+        from .dynamodb import DynamoDBSession
+
+        settings = self.settings
+        arguments = {"table_name": settings.table_name, "ttl_seconds": settings.ttl_seconds} | options
+        return DynamoDBSession(session_id, await self.client(), **arguments)
+
+    def warm(self) -> None:
+        """Make the client now, so that the first invocation (or a SnapStart snapshot) finds the service model loaded."""
+        self.run(self.client())
+
+    def renew(self) -> None:
+        """Start afresh after the process was restored from a snapshot: other connections, credentials and random numbers.
+
+        The snapshot's connections are dead, its credentials are those of the time it was taken, and every environment
+        restored from it would draw the same random numbers, so that their retries would collide again and again.
+        The service model stays loaded.
+        """
+        random.seed()
+        if self._state is not None:
+            self.run(self._state.close_client())
+
+    def register_snapstart_hooks(self) -> bool:
+        """Have Lambda SnapStart call `warm` before it takes a snapshot and `renew` after it restored one.
+
+        Returns:
+            Whether the runtime has SnapStart's hooks; without them nothing is registered.
+        """
+        try:
+            import snapshot_restore_py
+        except ImportError:
+            return False
+        snapshot_restore_py.register_before_snapshot(self.warm)
+        snapshot_restore_py.register_after_restore(self.renew)
+        return True
+
+    def close(self) -> None:
+        """Close the client and the event loop. The environment can be used again: it then makes new ones."""
+        state, self._state = self._state, None
+        if state is not None and state.pid == os.getpid():
+            state.close()
+
+    def _own_state(self) -> _State:
+        # A forked child shares its parent's sockets: it must neither use nor close them, so it leaves them behind.
+        if self._state is None or self._state.pid != os.getpid():
+            self._state = _State()
+        return self._state
+
+
+class _State:
+    """What one process keeps between invocations."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.runner = asyncio.Runner()
+        self._making = asyncio.Lock()
+        self._client: DynamoDBClient | None = None
+        self._resources = AsyncExitStack()
+        self._loader: Any = None
+
+    async def client(self, settings: EnvironmentSettings) -> DynamoDBClient:
+        async with self._making:
+            if self._client is None:
+                self._client = await self._make_client(settings)
+            return self._client
+
+    async def _make_client(self, settings: EnvironmentSettings) -> DynamoDBClient:
+        making = self._session().create_client(
+            "dynamodb", region_name=settings.region_name, endpoint_url=settings.endpoint_url, config=_CLIENT_CONFIG
+        )
+        client: DynamoDBClient = await self._resources.enter_async_context(making)
+        return client
+
+    def _session(self) -> AioSession:
+        """A new session, hence new credentials, on the service models that were loaded before."""
+        session = AioSession()
+        if self._loader is None:
+            self._loader = session.get_component("data_loader")
+        else:
+            session.register_component("data_loader", self._loader)
+        return session
+
+    async def close_client(self) -> None:
+        self._client = None
+        await self._resources.aclose()
+
+    def cancel_leftovers(self) -> None:
+        tasks = asyncio.all_tasks(self.runner.get_loop())
+        if not tasks:
+            return
+        for task in tasks:
+            task.cancel("the invocation that started this task has ended")
+        _, still_running = self.runner.run(asyncio.wait(tasks, timeout=_GRACE_SECONDS))
+        for task in still_running:
+            logger.warning("a task outlives the invocation that started it: %s", task.get_name())
+
+    def close(self) -> None:
+        self.cancel_leftovers()
+        self.runner.run(self.close_client())
+        self.runner.close()
+
+
+def _loop_is_running() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _required(variables: Mapping[str, str], name: str, *others: str) -> str:
+    for candidate in (name, *others):
+        if value := variables.get(candidate):
+            return value
+    raise ValueError(f"the environment variable {name} is not set")
+
+
+def _optional_seconds(variables: Mapping[str, str], name: str) -> int | None:
+    text = variables.get(name, "").strip()
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f"the environment variable {name} must be a whole number of seconds, not {text!r}")
+    return int(text) or None
+
+
+environment = ExecutionEnvironment()
+"""The environment that this module's functions use."""
+
+run = environment.run
+open_session = environment.open_session
+client = environment.client
+
+# Lambda ends the process without this; elsewhere it spares the warnings about a client that was never closed.
+atexit.register(environment.close)
