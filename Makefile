@@ -1,0 +1,40 @@
+# Everything a contributor runs. Needs make, python3 (3.11 or newer) and the package registries; what it installs goes
+# into .work/, which can be deleted at any time.
+
+PYTHON ?= python3
+RUNTIME ?= 3.13# of the template; another supported Python stands in for it where it is missing
+BIN := .work/venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup engines lock test lint format clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: .work/venv/.ready ## the developer's environment, in .work/venv
+
+engines: .work/engines/.ready ## the DynamoDB engines that tests run on, in .work/engines
+
+test: setup engines ## all tests, or some: make test ARGS="tests/unit -k head"
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: setup ## style, format and types
+	@$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy
+
+format: setup ## rewrite the code in the project's style
+	@$(BIN)/ruff check --fix; $(BIN)/ruff format
+
+lock: setup ## renew the lock files from requirements/*.in
+	@tools/lock.sh
+
+clean: ## remove everything that was installed or built
+	rm -rf .work .aws-sam
+
+.work/venv/.ready: requirements/bootstrap.txt requirements/dev.txt layer/pyproject.toml
+	@$(PYTHON) tools/environment.py dev --path .work/venv --python $(RUNTIME) --editable layer
+
+.work/engines/.ready: requirements/engines.json | .work/venv/.ready
+	@$(BIN)/python tools/fetch_engines.py
+
+.work/envs/%/.ready: requirements/%.txt
+	@$(PYTHON) tools/environment.py $* --python $(RUNTIME)

