@@ -1,1 +1,57 @@
-"""Conversation sessions for openai-agents on DynamoDB."""
+"""Conversation sessions for openai-agents on DynamoDB: no size limit, exactly once, flat cost.
+
+::
+
+    from openai_agents_session import DynamoDBSession
+
+    session = DynamoDBSession("user-42", dynamodb_client, "agent-sessions", ttl_seconds=7 * 86400)
+    result = await Runner.run(agent, "Hello", session=session)
+
+In an AWS Lambda handler, see ``openai_agents_session.environment``.
+"""
+
+from __future__ import annotations
+
+from .dynamodb import DynamoDBSession, Lease, create_table_if_not_exists
+from .errors import (
+    AccessDeniedError,
+    ContentionError,
+    CorruptSessionError,
+    InvalidInputError,
+    InvalidItemError,
+    LeaseError,
+    LeaseLostError,
+    LeaseUnavailableError,
+    OutcomeUnknownError,
+    SessionClosedError,
+    SessionError,
+    StorageError,
+    TableNotFoundError,
+    UnavailableError,
+    WrongOwnerError,
+)
+from .events import Event
+from .options import StorageOptions
+
+__all__ = [
+    "AccessDeniedError",
+    "ContentionError",
+    "CorruptSessionError",
+    "DynamoDBSession",
+    "Event",
+    "InvalidInputError",
+    "InvalidItemError",
+    "Lease",
+    "LeaseError",
+    "LeaseLostError",
+    "LeaseUnavailableError",
+    "OutcomeUnknownError",
+    "SessionClosedError",
+    "SessionError",
+    "StorageError",
+    "StorageOptions",
+    "TableNotFoundError",
+    "UnavailableError",
+    "WrongOwnerError",
+    "create_table_if_not_exists",
+]

@@ -1,0 +1,446 @@
+"""``DynamoDBSession`` and ``create_table_if_not_exists``: the import path of the reference library."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Generator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from . import client as clients
+from .capacity import KEY_LIMIT_BYTES
+from .engine import Engine
+from .errors import InvalidInputError, LeaseUnavailableError, SessionClosedError, StorageError
+from .events import Event
+from .items import from_batch
+from .manifest import SEPARATOR
+from .options import StorageOptions
+from .patience import Patience
+from .recovery import RecoveryReport, SessionInfo, describe, recover
+from .table import Table
+from .window import whole_start
+
+if TYPE_CHECKING:
+    from agents.items import TResponseInputItem
+    from agents.memory import SessionSettings
+    from types_aiobotocore_dynamodb import DynamoDBClient
+
+__all__ = ["DynamoDBSession", "Lease", "create_table_if_not_exists"]
+
+SESSION_ID_LIMIT_BYTES = KEY_LIMIT_BYTES - 16
+"""Longest session id, in UTF-8 bytes: DynamoDB's limit for a key, less what a part's key adds."""
+
+_T = TypeVar("_T")
+
+
+class DynamoDBSession:
+    """The history of one conversation, in one DynamoDB table.
+
+    Implements the ``Session`` protocol of ``openai-agents``. A short session is one item that the reference library
+    reads; a longer one is a head and compressed parts, without a size limit, at a flat cost a turn. Every batch is
+    stored whole, in order and exactly once, or not at all. Objects are cheap: make one a turn.
+
+    Args:
+        session_id: 1 to 2,032 UTF-8 bytes, without ``#~``.
+        dynamodb_client: An aiobotocore DynamoDB client. Not closed by the session.
+        table_name: A table with the partition key ``session_id`` (String), and TTL on ``ttl`` if ``ttl_seconds`` is used.
+        ttl_seconds: The session expires so many seconds after its last write; None for never. Expired means empty at
+            once, whenever DynamoDB gets to deleting it.
+        session_settings: ``SessionSettings`` of the SDK: the default ``limit``.
+        owner: Whom the session belongs to. It is bound on first write; every operation of any other owner raises
+            ``WrongOwnerError``. None works on any session.
+        whole_tool_calls: With a limit, leave out tool outputs whose call is outside the window, which models refuse. The
+            window then has fewer items than the limit.
+        options: Layout, cache and patience of the storage engine.
+
+    Raises:
+        InvalidInputError: An argument is not acceptable.
+    """
+
+    session_id: str
+    session_settings: SessionSettings | None
+
+    def __init__(
+        self,
+        session_id: str,
+        dynamodb_client: DynamoDBClient,
+        table_name: str,
+        *,
+        ttl_seconds: int | None = None,
+        session_settings: SessionSettings | None = None,
+        owner: str | None = None,
+        whole_tool_calls: bool = False,
+        options: StorageOptions | None = None,
+    ) -> None:
+        options = options or StorageOptions()
+        self.session_id = _checked_session_id(session_id)
+        self.session_settings = session_settings
+        self.owner = _checked_owner(self.session_id, owner)
+        self._options = options
+        self._table = Table(dynamodb_client, _checked_table_name(table_name), options.observer)
+        self._engine = Engine(
+            self.session_id, self._table, options, _checked_ttl(self.session_id, ttl_seconds), self.owner
+        )
+        self._whole_tool_calls = whole_tool_calls
+        self._owned_client: clients.OwnedClient | None = None
+        self._lock = asyncio.Lock()
+        self._closed = False
+        _register_with_sdk()
+
+    @classmethod
+    def connect(
+        cls,
+        session_id: str,
+        table_name: str,
+        *,
+        region_name: str | None = None,
+        endpoint_url: str | None = None,
+        **settings: Any,
+    ) -> Connecting:
+        """A session that makes, owns and closes its own client.
+
+        Use it as ``async with DynamoDBSession.connect(...) as session`` or ``session = await ...connect(...)`` followed
+        by ``await session.close()``. For many sessions make one client and share it: a client costs 50 ms and a
+        connection.
+
+        Args:
+            session_id: As for the constructor.
+            table_name: As for the constructor.
+            region_name: AWS region; None for the environment's.
+            endpoint_url: Another endpoint than AWS's; None for the environment's.
+            **settings: The constructor's other keyword arguments.
+        """
+        return Connecting(cls, session_id, table_name, region_name, endpoint_url, settings)
+
+    # --- the SDK's protocol ----------------------------------------------------------------------------------------
+
+    async def get_items(self, limit: int | None = None) -> list[TResponseInputItem]:
+        """The history, oldest item first. Sees every acknowledged write.
+
+        Args:
+            limit: Only the latest so many items; None for the default of ``session_settings``, or all. Reads only the
+                parts it needs. 0 and below give none.
+
+        Returns:
+            Fresh values that the caller may change.
+
+        Raises:
+            CorruptSessionError: A stored part cannot be read.
+            StorageError: DynamoDB refused or kept failing.
+        """
+        async with self._open():
+            limit = self._limit(limit)
+            if limit is not None and limit <= 0:
+                return []
+            if limit is None or not self._whole_tool_calls:
+                return await self._engine.read(limit)
+            items = await self._engine.read(limit + 1)
+            return items[whole_start(items, max(0, len(items) - limit)) :]
+
+    async def add_items(self, items: list[TResponseInputItem]) -> None:
+        """Append a batch: whole, in order and exactly once, or not at all.
+
+        Args:
+            items: JSON objects, or pydantic models, which are dumped in JSON mode. An empty list does nothing.
+
+        Raises:
+            InvalidItemError: An item is not a JSON object; nothing was stored.
+            ContentionError: Other writers kept coming first; nothing was stored.
+            UnavailableError: DynamoDB kept failing; nothing was stored.
+            OutcomeUnknownError: The answer was lost; the batch is stored once or not at all.
+            CorruptSessionError: The head cannot be read; nothing was overwritten.
+        """
+        batch = from_batch(self.session_id, items)
+        async with self._open():
+            if batch.count:
+                await _settled(self._engine.append(batch))
+
+    async def pop_item(self) -> TResponseInputItem | None:
+        """Remove the newest item and return it; None when the session is empty. Raises like ``add_items``."""
+        async with self._open():
+            item: TResponseInputItem | None = await _settled(self._engine.pop())
+            return item
+
+    async def clear_session(self) -> None:
+        """Remove the session from the table, with all its parts. Raises like ``add_items``."""
+        async with self._open():
+            await _settled(self._engine.clear())
+
+    # --- what the SDK's own backends have besides --------------------------------------------------------------------
+
+    async def ping(self) -> bool:
+        """Whether the table can be read with these credentials. Reads one item."""
+        async with self._open():
+            try:
+                await self._table.read_item(self.session_id, Patience(self._options.patience_seconds))
+            except StorageError:
+                return False
+            return True
+
+    async def close(self) -> None:
+        """Refuse further work, and close the client if the session made it. May be called again."""
+        self._closed = True
+        client, self._owned_client = self._owned_client, None
+        if client is not None:
+            await client.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # --- compaction: the hooks that the SDK looks for ----------------------------------------------------------------
+
+    async def _atomic_replace_items(self, items: list[TResponseInputItem]) -> bool:
+        """Put these items in place of the whole history, in one step."""
+        if type(self) is not DynamoDBSession:  # a subclass may transform items; do not bypass it
+            return False
+        batch = from_batch(self.session_id, items)
+        async with self._open():
+            return await _settled(self._engine.replace(0, batch))
+
+    async def _get_compaction_snapshot(self, limit: int) -> Any:
+        """The latest ``limit`` items, with a way to replace a suffix of them if nothing has changed until then."""
+        if type(self) is not DynamoDBSession:
+            return None
+        try:
+            from agents.memory.session import _CompactionSnapshot
+        except ImportError:  # an SDK without the hook: it then replaces by clearing and adding
+            return None
+        async with self._open():
+            items = await self._engine.read(limit)
+            head = self._engine.known
+        if head is None or head.commit is None:
+            return None
+        total, commit = head.count, head.commit
+
+        async def replace_suffix(start: int, output: list[TResponseInputItem]) -> bool:
+            batch = from_batch(self.session_id, output)
+            async with self._open():
+                return await _settled(self._engine.replace(total - len(items) + start, batch, expected=commit))
+
+        return _CompactionSnapshot(items=items, complete=len(items) == total, replace_suffix=replace_suffix)
+
+    # --- for operators -----------------------------------------------------------------------------------------------
+
+    async def describe(self) -> SessionInfo:
+        """What the table holds of the session: items, parts, sizes, expiry, owner. Reads one item."""
+        async with self._open():
+            return await describe(self._engine)
+
+    async def recover(self) -> RecoveryReport:
+        """Keep what can be read of a damaged session, drop the rest, so that it goes on.
+
+        Does nothing to a session that is whole.
+        """
+        async with self._open():
+            return await _settled(recover(self._engine))
+
+    # --- one turn at a time --------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def lease(self, seconds: float, *, wait_seconds: float = 0.0) -> AsyncIterator[Lease]:
+        """Hold the session for one turn: nobody else who asks for a lease gets it, and what we write is fenced.
+
+        While it is held, reads need no request, as nobody else writes; each write checks, at the commit point, that the
+        lease is still ours. A holder that dies frees it when it runs out. Costs one write to take and one to give back.
+
+        Args:
+            seconds: How long it lasts without being given back. In Lambda, the remaining time of the invocation.
+            wait_seconds: How long to wait for another holder.
+
+        Raises:
+            InvalidInputError: ``seconds`` is not positive.
+            LeaseUnavailableError: Another turn held it all the time; ``retry_after`` says for how long at most.
+        """
+        if seconds <= 0:
+            raise InvalidInputError(f"session {self.session_id!r}: a lease lasts more than {seconds!r} seconds")
+        await self._take_lease(int(seconds * 1000), wait_seconds)
+        try:
+            yield Lease(self)
+        finally:
+            async with self._lock:
+                await _settled(self._engine.release_lease())
+
+    async def _take_lease(self, milliseconds: int, wait_seconds: float) -> None:
+        patience = Patience(wait_seconds)
+        while True:
+            async with self._open():
+                left = await _settled(self._engine.take_lease(milliseconds))
+            if left is None:
+                return
+            if self._options.observer is not None:
+                self._options.observer(Event("lease_wait"))
+            if not await patience.pause():
+                raise LeaseUnavailableError(
+                    f"session {self.session_id!r}: another turn is running; it ends in at most {left:.1f} s",
+                    retry_after=left,
+                )
+
+    async def extend_lease(self, seconds: float) -> None:
+        """Let the lease held last so many seconds from now. Raises ``LeaseUnavailableError`` if it was taken over."""
+        await self._take_lease(int(seconds * 1000), 0.0)
+
+    # --- small things --------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[None]:
+        """One operation at a time: the receipts tell a writer's last commit only."""
+        async with self._lock:
+            if self._closed:
+                raise SessionClosedError(f"session {self.session_id!r} is closed")
+            yield
+
+    def _limit(self, limit: Any) -> int | None:
+        settings: Any = self.session_settings
+        if limit is None and settings is not None:
+            limit = settings.get("limit") if isinstance(settings, dict) else settings.limit
+        if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool)):
+            raise InvalidInputError(f"session {self.session_id!r}: limit must be an integer or None, not {limit!r}")
+        return limit
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A lease that is held; see ``DynamoDBSession.lease``."""
+
+    _session: DynamoDBSession
+
+    async def extend(self, seconds: float) -> None:
+        """Let it last so many seconds from now.
+
+        Raises:
+            LeaseUnavailableError: It ran out and somebody else took it.
+        """
+        await self._session.extend_lease(seconds)
+
+
+class Connecting:
+    """What ``DynamoDBSession.connect`` returns: await it, or enter it."""
+
+    def __init__(
+        self,
+        kind: type[DynamoDBSession],
+        session_id: str,
+        table_name: str,
+        region_name: str | None,
+        endpoint_url: str | None,
+        settings: dict[str, Any],
+    ) -> None:
+        self._kind = kind
+        self._session_id = session_id
+        self._table_name = table_name
+        self._region_name = region_name
+        self._endpoint_url = endpoint_url
+        self._settings = settings
+        self._session: DynamoDBSession | None = None
+
+    def __await__(self) -> Generator[Any, None, DynamoDBSession]:
+        return self._connected().__await__()
+
+    async def __aenter__(self) -> DynamoDBSession:
+        self._session = await self._connected()
+        return self._session
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def _connected(self) -> DynamoDBSession:
+        _checked_session_id(self._session_id)
+        owned = await clients.OwnedClient.open(self._region_name, self._endpoint_url)
+        try:
+            session = self._kind(self._session_id, owned.client, self._table_name, **self._settings)
+        except BaseException:
+            await owned.close()
+            raise
+        session._owned_client = owned
+        return session
+
+
+async def create_table_if_not_exists(
+    client: DynamoDBClient, table_name: str, *, enable_ttl: bool = True
+) -> None:
+    """Create the table, on demand, with TTL on ``ttl``. For development; deploy it as a template in production.
+
+    Args:
+        client: An aiobotocore DynamoDB client.
+        table_name: The table's name.
+        enable_ttl: Whether DynamoDB deletes expired items.
+
+    Raises:
+        StorageError: It could not be created.
+    """
+    await Table(client, _checked_table_name(table_name)).create(enable_ttl=enable_ttl)
+
+
+async def _settled(mutation: Awaitable[_T]) -> _T:
+    """Wait for a mutation even when cancelled meanwhile: the caller of a cancelled write must know that it is over."""
+    task = asyncio.ensure_future(mutation)
+    cancellation: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as cancelled:
+            cancellation = cancelled
+    if cancellation is not None:
+        if not task.cancelled():
+            task.exception()  # seen: else asyncio would report it as never retrieved
+        raise cancellation
+    return task.result()
+
+
+def _register_with_sdk() -> None:
+    """Count as one of the SDK's sessions, without importing the SDK: that costs a second of every cold start."""
+    sdk = sys.modules.get("agents.memory.session")
+    base = getattr(sdk, "SessionABC", None)
+    if base is not None and not issubclass(DynamoDBSession, base):
+        base.register(DynamoDBSession)
+
+
+def _checked_session_id(session_id: Any) -> str:
+    if not isinstance(session_id, str):
+        raise InvalidInputError(f"session_id must be a string, not {type(session_id).__name__}")
+    if not session_id:
+        raise InvalidInputError("session_id must not be empty")
+    try:
+        length = len(session_id.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidInputError(f"session_id {session_id!r} is not valid Unicode text") from error
+    if length > SESSION_ID_LIMIT_BYTES:
+        raise InvalidInputError(
+            f"session_id {session_id[:40]!r}... has {length} UTF-8 bytes; the most is {SESSION_ID_LIMIT_BYTES}"
+        )
+    if SEPARATOR in session_id:
+        raise InvalidInputError(f"session_id {session_id!r} contains {SEPARATOR!r}, which marks the parts of sessions")
+    return session_id
+
+
+def _checked_table_name(table_name: Any) -> str:
+    if not isinstance(table_name, str) or not table_name:
+        raise InvalidInputError(f"table_name must be a non-empty string, not {table_name!r}")
+    return table_name
+
+
+def _checked_ttl(session_id: str, ttl_seconds: Any) -> int | None:
+    if ttl_seconds is None:
+        return None
+    if not isinstance(ttl_seconds, int) or isinstance(ttl_seconds, bool) or ttl_seconds <= 0:
+        raise InvalidInputError(
+            f"session {session_id!r}: ttl_seconds must be a positive integer or None, not {ttl_seconds!r}"
+        )
+    return ttl_seconds
+
+
+def _checked_owner(session_id: str, owner: Any) -> str | None:
+    if owner is not None and (not isinstance(owner, str) or not 0 < len(owner) <= 512):
+        raise InvalidInputError(f"session {session_id!r}: owner must be a string of 1 to 512 characters or None")
+    return owner

@@ -1,0 +1,587 @@
+"""The storage engine of one session: every operation as one conditional write of the head.
+
+*Logical steps*, append, pop, replace, clear, take or release the lease, map the head to the next and commit it: nothing
+else decides what the history is. *Upkeep*, seal, merge, refresh, sweep, changes where items lie. It rides on an append:
+parts are written first, the head that names them commits them together with the batch. Upkeep may fail, lose a race or
+be skipped without anyone noticing; whoever comes next does it.
+
+::
+
+    append:  [ put part(s) ]  ->  put head if unchanged        acknowledged here, and only here
+                    |                    |
+               killed: garbage      killed: landed or not; the receipt in the head tells
+               in a slot that
+               the head knows
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .capacity import ITEM_LIMIT_BYTES
+from .errors import (
+    ContentionError,
+    CorruptSessionError,
+    LeaseLostError,
+    OutcomeUnknownError,
+    SessionError,
+    UnavailableError,
+    WrongOwnerError,
+)
+from .events import Event
+from .head import Head, Lease, from_attributes
+from .items import Items, from_values
+from .manifest import Segment
+from .options import StorageOptions
+from .parts import Damage, PartsStore, part_expiry
+from .patience import Patience
+from .receipts import REMEMBER_SECONDS, CommitIds
+from .sealing import Sealing
+from .table import Refused, Table, Unsettled, unavailable
+from .wire import DamagedRecordError
+
+HEAD_LIMIT_BYTES = ITEM_LIMIT_BYTES - 8 * 1024
+"""What a head may weigh: DynamoDB's limit, less room for receipts and manifest."""
+
+UNSEALED_LIMIT_BYTES = 64 * 1024
+"""A head may be over its threshold up to here, when sealing at once would cost an extra write or is not possible."""
+
+_SWEEP_KILOBYTES = 64
+_DOUBT_SECONDS = REMEMBER_SECONDS / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What an operation makes of a head.
+
+    Attributes:
+        head: The next head; None when there is nothing to write.
+        result: What the operation returns.
+        final: Whether the operation is complete with it; otherwise it goes on from the head just written.
+    """
+
+    head: Head | None
+    result: Any = None
+    final: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A head as an operation sees it.
+
+    Attributes:
+        stored: As the table holds it: which slots may be written, and under which generation.
+        base: The same, emptied if it has expired: what the history is.
+        now: Unix seconds.
+    """
+
+    stored: Head
+    base: Head
+    now: int
+
+
+Plan = Callable[[View], Awaitable[Step]]
+
+
+class Engine:
+    """One session in one table, used by one session object.
+
+    Args:
+        session_id: The session, already validated.
+        table: The table.
+        options: Layout and patience.
+        ttl_seconds: Seconds from each write to expiry, or None.
+        owner: Whom the session must belong to, or None for no check.
+    """
+
+    def __init__(
+        self, session_id: str, table: Table, options: StorageOptions, ttl_seconds: int | None, owner: str | None
+    ) -> None:
+        self.session_id = session_id
+        self.table = table
+        self.options = options
+        self.lease: Lease | None = None
+        self.parts = PartsStore(session_id, table, options)
+        self._ttl_seconds = ttl_seconds
+        self._owner = owner
+        self._commits = CommitIds()
+        self._known: Head | None = None
+        self._pending_commit = b""
+
+    @property
+    def known(self) -> Head | None:
+        """The head as last seen, if nothing has happened since that makes it doubtful."""
+        return self._known
+
+    # --- reading ---------------------------------------------------------------------------------------------------
+
+    async def read(self, limit: int | None) -> list[Any]:
+        """The newest ``limit`` items, or all, oldest first."""
+        patience = self.patience()
+        head = await self._current_head(patience)
+        while True:
+            view = self._view(head)
+            self._check_owner(view.base)
+            wanted = view.base.count if limit is None else min(limit, view.base.count)
+            loaded = await self._load_newest(view.base, wanted, patience)
+            damages = [piece for piece in loaded if isinstance(piece, Damage)]
+            if not damages:
+                items = [item for piece in loaded if not isinstance(piece, Damage) for item in piece]
+                return items[len(items) - wanted :]
+            head = await self._unless_unchanged(view, damages[0], patience)
+
+    async def _current_head(self, patience: Patience) -> Head:
+        """The head; without asking while our own lease keeps everybody else from writing."""
+        if self._known is not None and self._holds_lease(self._known):
+            return self._known
+        return await self._read_head(patience)
+
+    async def _read_head(self, patience: Patience) -> Head:
+        item = await self.table.read_item(self.session_id, patience)
+        self._known = self.decoded(item)
+        return self._known
+
+    def decoded(self, item: Any) -> Head:
+        try:
+            return from_attributes(self.session_id, item, self.now())
+        except DamagedRecordError as error:
+            raise CorruptSessionError(
+                self.session_id, "head", str(error), intact_items=0, total_items=None
+            ) from error
+
+    async def _load_newest(self, head: Head, wanted: int, patience: Patience) -> list[list[Any] | Damage]:
+        """The newest segments that ``wanted`` items need, and the tail."""
+        needed: list[Segment] = []
+        missing = wanted - head.tail.count
+        for segment in reversed(head.manifest.segments):
+            if missing <= 0:
+                break
+            needed.insert(0, segment)
+            missing -= segment.count
+        return [*await self.parts.load(head.epoch, needed, patience), head.tail.decode()]
+
+    async def _unless_unchanged(self, view: View, damage: Damage, patience: Patience) -> Head:
+        """The present head, if it is not the one whose part is missing: then the part was merely replaced meanwhile."""
+        head = await self._read_head(patience)
+        if head.commit != view.stored.commit:
+            return head
+        intact = await self.parts.load(view.base.epoch, view.base.manifest.segments, patience)
+        count = view.base.tail.count + sum(len(piece) for piece in intact if not isinstance(piece, Damage))
+        raise CorruptSessionError(
+            self.session_id, f"part {damage.key!r}", damage.reason, intact_items=count, total_items=view.base.count
+        )
+
+    def owned(self, head: Head) -> Head:
+        """The head as of now, emptied if it has expired; checked for its owner."""
+        view = self._view(head)
+        self._check_owner(view.base)
+        return view.base
+
+    # --- logical steps ---------------------------------------------------------------------------------------------
+
+    async def append(self, batch: Items) -> None:
+        """Add a batch at the end."""
+        sealing = self._sealing()
+
+        async def plan(view: View) -> Step:
+            return await self._grown(view, view.base, batch, sealing)
+
+        await self._commit(plan)
+
+    async def replace(self, keep: int, batch: Items, *, expected: bytes | None = None) -> bool:
+        """Put a batch in place of everything after the first ``keep`` items.
+
+        Args:
+            keep: How many items stay.
+            batch: What follows them.
+            expected: The commit id the head must still have, or None for any.
+
+        Returns:
+            Whether it was done; False when the head was not the expected one.
+        """
+        sealing = self._sealing()
+        intermediate: list[bytes | None] = [expected]
+
+        async def plan(view: View) -> Step:
+            if expected is not None and view.stored.commit not in intermediate:
+                return Step(None, result=False)
+            step = await self._grown(view, view.base.first(keep), batch, sealing)
+            if not step.final:
+                intermediate.append(self._pending_commit)
+            return replace(step, result=True)
+
+        return bool(await self._commit(plan))
+
+    async def pop(self) -> Any:
+        """Remove the newest item and return it; None when there is none."""
+        patience = self.patience()
+
+        async def plan(view: View) -> Step:
+            if not view.base.count:
+                return Step(None)
+            (newest, *_) = reversed(await self._intact(view, 1, patience))
+            return Step(view.base.first(view.base.count - 1), result=newest)
+
+        return await self._commit(plan)
+
+    async def _intact(self, view: View, wanted: int, patience: Patience) -> list[Any]:
+        """The newest items, at least ``wanted``; raises when they cannot be read."""
+        loaded = await self._load_newest(view.base, wanted, patience)
+        items: list[Any] = []
+        for piece in loaded:
+            if isinstance(piece, Damage):
+                await self._unless_unchanged(view, piece, patience)
+                raise _StaleHead
+            items.extend(piece)
+        return items
+
+    async def clear(self) -> None:
+        """Remove everything.
+
+        A session that is one item is deleted with one request. One with parts is first emptied, which is the commit
+        point, then its parts go, then the head, unless somebody has written it again.
+        """
+        if self._owner is None and self.lease is None and await self._cleared_single():
+            self._known = None
+            return
+
+        async def plan(view: View) -> Step:
+            if not view.stored.exists:
+                return Step(None)
+            empty = view.base.first(0)
+            manifest = replace(empty.manifest, generation=empty.manifest.generation + 1)
+            return Step(replace(empty, manifest=manifest))
+
+        await self._commit(plan)
+        head, self._known = self._known, None
+        if head is None or not head.exists:
+            return
+        if self._holds_lease(head):
+            self._known = head
+            await self._erase_parts(head)
+            return
+        await self._erase_parts(head)
+        await self._delete_emptied(head)
+
+    async def _cleared_single(self) -> bool:
+        patience = self.patience()
+        while True:
+            try:
+                await self.table.delete_if_single(self.session_id)
+                return True
+            except Refused:
+                return False
+            except Unsettled as failure:
+                if not await patience.pause():
+                    raise unavailable(self.table.name, patience, failure) from failure.cause
+
+    async def _erase_parts(self, head: Head) -> None:
+        patience = self.patience()
+        slots = [slot for slot, _ in head.manifest.free]
+        while True:
+            slots = await self.parts.erase(head.epoch, head.manifest.generation, slots)
+            if not slots:
+                return
+            if not await patience.pause():
+                raise OutcomeUnknownError(
+                    f"session {self.session_id!r} is cleared, but {len(slots)} of its parts could not be deleted from "
+                    f"table {self.table.name!r}. Clear it again."
+                )
+
+    async def _delete_emptied(self, head: Head) -> None:
+        patience = self.patience()
+        while True:
+            try:
+                await self.table.delete_head(head)
+                return
+            except Refused:
+                return  # written again, or deleted already
+            except Unsettled as failure:
+                if not await patience.pause():
+                    raise unavailable(self.table.name, patience, failure) from failure.cause
+
+    # --- the lease -------------------------------------------------------------------------------------------------
+
+    async def take_lease(self, milliseconds: int) -> float | None:
+        """Take the lease if it is free, or extend our own.
+
+        Returns:
+            None when it is ours; otherwise the seconds until the holder's runs out.
+        """
+
+        mine = self.lease
+
+        async def plan(view: View) -> Step:
+            now = self._now_milliseconds()
+            held = view.base.lease
+            ours = held is not None and mine is not None and held.token == mine.token
+            if held is not None and held.until > now and not ours:
+                return Step(None, result=(held.until - now) / 1000)
+            token = held.token if held is not None and ours else self._pending_commit
+            return Step(replace(view.base, lease=Lease(token, now + milliseconds)))
+
+        left: float | None = await self._commit(plan, fenced=False)
+        if left is None and self._known is not None:
+            self.lease = self._known.lease
+        return left
+
+    async def release_lease(self) -> None:
+        """Give the lease back; nothing happens if it is not ours any more."""
+        mine = self.lease
+
+        async def plan(view: View) -> Step:
+            if mine is None or view.base.lease is None or view.base.lease.token != mine.token:
+                return Step(None)
+            return Step(replace(view.base, lease=None))
+
+        try:
+            await self._commit(plan, fenced=False)
+        finally:
+            self.lease = None
+        head = self._known
+        if head is not None and head.exists and not head.count and head.lease is None:
+            await self._erase_parts(head)
+            await self._delete_emptied(head)
+            self._known = None
+
+    def _holds_lease(self, head: Head) -> bool:
+        return (
+            self.lease is not None
+            and head.lease is not None
+            and head.lease.token == self.lease.token
+            and head.lease.until > self._now_milliseconds()
+        )
+
+    # --- the commit point ------------------------------------------------------------------------------------------
+
+    async def _commit(self, plan: Plan, *, fenced: bool = True) -> Any:
+        """Apply a plan to the head until the write that makes it true has landed, once.
+
+        A session that has read the head writes on the condition that it is unchanged, without reading it again. A
+        refusal brings the head that is there instead, to see whether the write is in it after all (its answer was lost
+        and botocore, or we, sent it again), and to go on from.
+        """
+        patience = self.patience()
+        head, self._known = self._known, None
+        fresh = False
+        doubt: Doubt | None = None
+        self._pending_commit = self._commits.next()
+        while True:
+            if head is None:
+                head, fresh = await self._reread(patience, doubt), True
+            if doubt is not None:
+                step = self._settled(head, doubt)
+                if step is not None:
+                    if step.final:
+                        self._known = head
+                        return step.result
+                    doubt, self._pending_commit = None, self._commits.next()
+            view = self._view(head)
+            try:
+                self._check_owner(view.base)
+                if fenced:
+                    self._check_lease(view.base)
+                step = await plan(view)
+            except _StaleHead:
+                head = None
+                continue
+            except SessionError:
+                if fresh:
+                    raise
+                head = None
+                continue
+            if step.head is None:
+                if not fresh:  # no write will tell whether the head that we remembered is still the one
+                    head = None
+                    continue
+                self._known = head
+                return step.result
+            written = await self._prepared(view, step.head)
+            try:
+                await self.put(written, head)
+            except Refused as refusal:
+                self._observe("conflict")
+                if refusal.retried and doubt is None:
+                    doubt = Doubt(step, self._pending_commit, written.epoch)
+                head, fresh = (self.decoded(refusal.item) if refusal.told else None), True
+                if not (doubt and head and self._pending_commit in head.receipts) and not await patience.pause(conflict=True):
+                    raise self._gave_up(patience, doubt) from None
+                continue
+            except Unsettled as failure:
+                self._observe("retry")
+                if failure.may_have_landed:
+                    doubt = Doubt(step, self._pending_commit, written.epoch)
+                    head = None
+                if not await patience.pause():
+                    if doubt is not None:
+                        raise self._gave_up(patience, doubt) from failure.cause
+                    raise unavailable(self.table.name, patience, failure) from failure.cause
+                continue
+            self._known, head, fresh = written, written, True
+            if written.manifest.expires and view.base.manifest.segments and not view.base.manifest.expires:
+                await self.parts.bound(written.epoch, written.manifest.segments, written.manifest.expires)
+            if step.final:
+                return step.result
+            doubt, self._known, self._pending_commit = None, None, self._commits.next()
+
+    async def _reread(self, patience: Patience, doubt: Doubt | None) -> Head:
+        try:
+            head = await self._read_head(patience)
+        except UnavailableError as error:
+            if doubt is None:
+                raise
+            raise self._gave_up(patience, doubt) from error
+        self._known = None
+        return head
+
+    def _settled(self, head: Head, doubt: Doubt) -> Step | None:
+        """The step in doubt if it landed, None if it did not.
+
+        Where the head is gone or another one began, it was cleared or expired in between: the same as if our write had
+        come before that and is to be made now.
+        """
+        if doubt.commit in head.receipts:
+            return doubt.step
+        if head.epoch != doubt.epoch:
+            return None
+        if head.receipts.overflowing or time.monotonic() - doubt.since > _DOUBT_SECONDS:
+            raise OutcomeUnknownError(
+                f"session {self.session_id!r}: an answer was lost and so many others have written since that it can no "
+                "longer be told whether the write landed. Read the history before repeating it."
+            )
+        return None
+
+    def _gave_up(self, patience: Patience, doubt: Doubt | None) -> Exception:
+        if doubt is not None:
+            return OutcomeUnknownError(
+                f"session {self.session_id!r}: an answer was lost, and after {patience.seconds:g} s it is still not "
+                "known whether the write landed. Read the history before repeating it."
+            )
+        return ContentionError(
+            f"session {self.session_id!r}: other writers came first {patience.retries} times in "
+            f"{patience.seconds:g} s; nothing was written. Run one turn of a session at a time (see lease)."
+        )
+
+    async def _prepared(self, view: View, head: Head) -> Head:
+        """The head to write: stamped, its parts made to outlive it, and a slot announced if it may soon need one."""
+        ttl = None if self._ttl_seconds is None else view.now + self._ttl_seconds
+        if head.owner is None and self._owner is not None:
+            head = replace(head, owner=self._owner)
+        manifest = await self.parts.outliving(head, view.now, self._ttl_seconds, self.patience())
+        if manifest.segments or len(head.tail.text) > self._item_bytes // 2:
+            manifest = manifest.reserving(1)
+        return replace(head, manifest=manifest).committed(self._pending_commit, view.now, ttl)
+
+    async def put(self, head: Head, expected: Head) -> None:
+        attributes = head.attributes(item_bytes=self._item_bytes, compress=self.options.compress)
+        await self.table.put_head(attributes, expected)
+
+    # --- how a head grows ------------------------------------------------------------------------------------------
+
+    async def _grown(self, view: View, target: Head, batch: Items, sealing: Sealing) -> Step:
+        """``target`` with a batch at its end, sealed if it outgrows the head."""
+        await sealing.clean_up(view.stored)
+        target = await self._swept(view, target)
+        if self.options.single_item and target.manifest.segments:
+            target = await self._gathered(view, target)
+        grown = target.plus(batch)
+        if self._fits(view, grown):
+            return Step(sealing.voided(view.stored, grown))
+        sealed = await sealing.seal(view.stored, target, batch, view.now, self._part_expiry(view, target))
+        if sealed is not None:
+            return Step(sealed)
+        size = self._size(view, grown)
+        if size <= UNSEALED_LIMIT_BYTES or (size <= HEAD_LIMIT_BYTES and not sealing.announcement):
+            announced = replace(grown, manifest=sealing.reserved(grown.manifest))
+            return Step(sealing.voided(view.stored, announced))
+        if not sealing.announcement:
+            sealing.give_up_generation(view.stored)
+        announced = replace(view.base, manifest=sealing.reserved(view.base.manifest))
+        return Step(sealing.voided(view.stored, announced), final=False)
+
+    def _fits(self, view: View, head: Head) -> bool:
+        stamped = self._stamped(view, head)
+        return stamped.is_plain(self._item_bytes) or (
+            bool(head.manifest.segments)
+            and stamped.size(item_bytes=0, compress=self.options.compress) <= self.options.head_bytes
+        )
+
+    def _size(self, view: View, head: Head) -> int:
+        return self._stamped(view, head).size(item_bytes=self._item_bytes, compress=self.options.compress)
+
+    def _stamped(self, view: View, head: Head) -> Head:
+        return head.committed(self._pending_commit, view.now, None if self._ttl_seconds is None else view.now)
+
+    def _part_expiry(self, view: View, head: Head) -> int | None:
+        return None if self._ttl_seconds is None else part_expiry(head, view.now, self._ttl_seconds)
+
+    async def _gathered(self, view: View, head: Head) -> Head:
+        """With everything back in the head, if it fits there."""
+        items = await self._intact(replace(view, base=head), head.count, self.patience())
+        gathered = replace(head, tail=from_values(items), manifest=head.manifest.first(0))
+        return gathered if self._stamped(view, gathered).is_plain(self._item_bytes) else head
+
+    async def _swept(self, view: View, head: Head) -> Head:
+        """With the garbage deleted, when there is more of it than is worth keeping to write over."""
+        garbage = view.stored.manifest
+        if garbage.free_kilobytes <= max(_SWEEP_KILOBYTES, 2 * garbage.live_kilobytes) or view.base is not view.stored:
+            return head
+        slots = [slot for slot, kilobytes in garbage.free if kilobytes]
+        left = await self.parts.erase(view.stored.epoch, garbage.generation, slots)
+        gone = set(slots) - set(left)
+        self._observe("sweep")
+        free = tuple((slot, 0 if slot in gone else kilobytes) for slot, kilobytes in head.manifest.free)
+        return replace(head, manifest=replace(head.manifest, free=free))
+
+    # --- small things ----------------------------------------------------------------------------------------------
+
+    @property
+    def _item_bytes(self) -> int:
+        return HEAD_LIMIT_BYTES if self.options.single_item else self.options.item_bytes
+
+    def _sealing(self) -> Sealing:
+        return Sealing(self.parts, self.options, self.patience())
+
+    def patience(self) -> Patience:
+        return Patience(self.options.patience_seconds)
+
+    def _view(self, head: Head) -> View:
+        now = self.now()
+        return View(head, head.as_of(now), now)
+
+    def _check_owner(self, head: Head) -> None:
+        if self._owner is not None and head.owner != self._owner and (head.owner is not None or head.count):
+            raise WrongOwnerError(f"session {self.session_id!r} does not exist for this owner")
+
+    def _check_lease(self, head: Head) -> None:
+        if self.lease is not None and not self._holds_lease(head):
+            raise LeaseLostError(
+                f"session {self.session_id!r}: the lease of this turn ran out or was taken over; nothing was written"
+            )
+
+    def now(self) -> int:
+        return int(self.options.clock())
+
+    def _now_milliseconds(self) -> int:
+        return int(self.options.clock() * 1000)
+
+    def _observe(self, name: str) -> None:
+        if self.options.observer is not None:
+            self.options.observer(Event(name))
+
+
+class Doubt:
+    """A write that may have landed."""
+
+    def __init__(self, step: Step, commit: bytes, epoch: bytes) -> None:
+        self.step = step
+        self.commit = commit
+        self.epoch = epoch
+        self.since = time.monotonic()
+
+
+class _StaleHead(Exception):
+    """A part that the head names is gone because the head has changed: look again."""

@@ -1,0 +1,118 @@
+"""What can go wrong, as one small tree.
+
+::
+
+    SessionError
+    ├── InvalidInputError (ValueError)      the caller's argument; nothing was sent
+    │   └── InvalidItemError (TypeError)    an item that is not JSON
+    ├── SessionClosedError                  used after close()
+    ├── WrongOwnerError                     the session is bound to somebody else
+    ├── LeaseError
+    │   ├── LeaseUnavailableError           another turn of the session is running
+    │   └── LeaseLostError                  ours ran out; nothing was written
+    ├── CorruptSessionError                 a stored part cannot be read; nothing was overwritten
+    ├── ContentionError                     other writers won until patience ran out; nothing was written
+    ├── OutcomeUnknownError                 the write happened once or not at all, and we cannot tell which
+    └── StorageError                        DynamoDB said no
+        ├── TableNotFoundError
+        ├── AccessDeniedError
+        └── UnavailableError                throttled, failing or unreachable until patience ran out
+
+The botocore exception, where there is one, is the ``__cause__``.
+"""
+
+from __future__ import annotations
+
+
+class SessionError(Exception):
+    """Base of every error this library raises."""
+
+
+class InvalidInputError(SessionError, ValueError):
+    """An argument is not acceptable. Nothing was sent and nothing changed."""
+
+
+class InvalidItemError(InvalidInputError, TypeError):
+    """An item cannot be stored as JSON. The whole batch was refused.
+
+    Attributes:
+        index: Position of the item in the batch, from 0.
+    """
+
+    def __init__(self, message: str, *, index: int) -> None:
+        super().__init__(message)
+        self.index = index
+
+
+class SessionClosedError(SessionError):
+    """The session object was used after ``close()``."""
+
+
+class WrongOwnerError(SessionError):
+    """The stored session is bound to another owner. Answer as if it did not exist."""
+
+
+class LeaseError(SessionError):
+    """Base of what can go wrong with the lease of a session."""
+
+
+class LeaseUnavailableError(LeaseError):
+    """Another holder has the lease.
+
+    Attributes:
+        retry_after: Seconds until the present lease runs out if it is not extended.
+    """
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class LeaseLostError(LeaseError):
+    """The lease ran out or was taken over. The write was not made."""
+
+
+class CorruptSessionError(SessionError):
+    """A stored part of the session is missing or cannot be decoded. Nothing was overwritten.
+
+    Attributes:
+        session_id: The session.
+        part: ``"head"``, or the key of the damaged part.
+        intact_items: How many items of the history can still be read.
+        total_items: How many items the history should have, or None when the head itself is damaged.
+    """
+
+    def __init__(self, session_id: str, part: str, reason: str, *, intact_items: int, total_items: int | None) -> None:
+        of_total = "an unknown number of" if total_items is None else str(total_items)
+        super().__init__(
+            f"session {session_id!r}: {part} is damaged ({reason}); {intact_items} of {of_total} items are intact. "
+            "Nothing was overwritten. Call recover() on the session to keep what can be read."
+        )
+        self.session_id = session_id
+        self.part = part
+        self.intact_items = intact_items
+        self.total_items = total_items
+
+
+class ContentionError(SessionError):
+    """Other writers kept winning until patience ran out. The operation did not happen."""
+
+
+class OutcomeUnknownError(SessionError):
+    """An answer was lost and what happened can no longer be told. The operation happened once or not at all."""
+
+
+class StorageError(SessionError):
+    """DynamoDB refused or failed the operation."""
+
+
+class TableNotFoundError(StorageError):
+    """The table does not exist in this region and account."""
+
+
+class AccessDeniedError(StorageError):
+    """The caller's credentials do not allow the action."""
+
+
+class UnavailableError(StorageError):
+    """DynamoDB was throttling, failing or unreachable until patience ran out. The operation did not happen."""

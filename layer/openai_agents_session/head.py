@@ -1,0 +1,285 @@
+"""The head: the one item that decides what a session's history is.
+
+::
+
+    session_id         S  the id, the table's partition key
+    conversation_data  S  the newest items as a JSON list; all of them, while the session is one item
+    updated_at         N  Unix seconds of the last write
+    ttl                N  Unix seconds from which the session is expired; absent when it never is
+    commit             B  id of the last write: what every write is conditional on
+    state              B  epoch, creation time, receipts
+    parts              B  manifest of the slots, once the session may have any
+    tail               B  the newest items, packed, when segments stand before them;
+                          conversation_data then says "sealed", on which a reader that knows nothing of segments fails
+                          instead of taking the tail for the whole
+    owner              S  whom the session is bound to, if anybody
+    lease              S  who runs the present turn and until when, if anybody
+
+Heads are values. Every operation maps one head to the next; writing the result on the condition that ``commit`` has not
+changed is the one commit point of the store. Nothing here awaits, and time is an argument.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .capacity import item_size
+from .items import NOTHING, Items, from_json, unpack
+from .manifest import NO_PARTS, Manifest
+from .receipts import COMMIT_BYTES, Receipts
+from .wire import DamagedRecordError, RecordReader, RecordWriter
+
+Attributes = Mapping[str, Mapping[str, Any]]
+
+SEALED = "sealed"
+EPOCH_BYTES = 6
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to run a turn.
+
+    Attributes:
+        token: Commit id of the write that took it: the fencing token.
+        until: Unix time in milliseconds at which it runs out.
+    """
+
+    token: bytes
+    until: int
+
+    def pack(self) -> str:
+        return f"{self.token.hex()}@{self.until}"
+
+    @classmethod
+    def unpack(cls, packed: str) -> Lease:
+        token, _, until = packed.partition("@")
+        try:
+            return cls(bytes.fromhex(token), int(until))
+        except ValueError as error:
+            raise DamagedRecordError(f"lease: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A session's head, as stored or about to be.
+
+    Attributes:
+        session_id: The id.
+        tail: The newest items.
+        manifest: The sealed items before them.
+        commit: Id of the write that stored it; None when absent, or written by the reference library.
+        epoch: Changes when a head begins where there was none; parts of an earlier one never count.
+        created: Unix second in which the present conversation began.
+        receipts: The recent writes.
+        updated_at: Unix second of the last write.
+        ttl: Unix second of expiry, or None.
+        owner: Whom it is bound to, or None.
+        lease: Who runs the present turn, or None.
+        exists: Whether the table holds it.
+        foreign_text: ``conversation_data`` of a head that the reference library wrote, as it stood, else None.
+    """
+
+    session_id: str
+    tail: Items
+    manifest: Manifest
+    commit: bytes | None
+    epoch: bytes
+    created: int
+    receipts: Receipts
+    updated_at: int
+    ttl: int | None
+    owner: str | None
+    lease: Lease | None
+    exists: bool
+    foreign_text: str | None = None
+
+    @property
+    def count(self) -> int:
+        """Items in the history."""
+        return self.manifest.count + self.tail.count
+
+    # --- transitions -----------------------------------------------------------------------------------------------
+
+    def as_of(self, now: int) -> Head:
+        """The head, or an empty one in its place if it has expired.
+
+        What an expired one knew of slots and receipts goes on: the slots are garbage, the receipts still true.
+        """
+        if self.ttl is None or now < self.ttl:
+            return self
+        return replace(
+            self, tail=NOTHING, manifest=self.manifest.first(0), created=now, ttl=None, owner=None, lease=None
+        )
+
+    def first(self, count: int) -> Head:
+        """With only the first ``count`` items of the history."""
+        sealed = self.manifest.count
+        if count >= sealed:
+            return replace(self, tail=self.tail.first(count - sealed))
+        return replace(self, tail=NOTHING, manifest=self.manifest.first(count))
+
+    def plus(self, batch: Items) -> Head:
+        """With a batch at the end."""
+        return replace(self, tail=self.tail + batch)
+
+    def committed(self, commit: bytes, now: int, ttl: int | None) -> Head:
+        """As it will stand once the write ``commit`` is made."""
+        return replace(
+            self,
+            commit=commit,
+            receipts=self.receipts.plus(commit, now),
+            updated_at=now,
+            ttl=ttl,
+            exists=True,
+            foreign_text=None,
+        )
+
+    # --- stored form -----------------------------------------------------------------------------------------------
+
+    def is_plain(self, item_bytes: int) -> bool:
+        """Whether the session is one item of at most this size, readable by anybody."""
+        return not self.manifest.segments and item_size(self._attributes(self._plain_tail())) <= item_bytes
+
+    def size(self, *, item_bytes: int, compress: bool) -> int:
+        """Size of the stored item in bytes."""
+        return item_size(self.attributes(item_bytes=item_bytes, compress=compress))
+
+    def attributes(self, *, item_bytes: int, compress: bool) -> dict[str, dict[str, Any]]:
+        """The stored item."""
+        if not self.manifest.segments:
+            plain = self._attributes(self._plain_tail())
+            if item_size(plain) <= item_bytes:
+                return plain
+        return self._attributes(
+            {"conversation_data": {"S": SEALED}, "tail": {"B": self.tail.packed(compress=compress)}}
+        )
+
+    def _plain_tail(self) -> dict[str, dict[str, Any]]:
+        return {"conversation_data": {"S": self.tail.text.decode()}}
+
+    def _attributes(self, tail: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        attributes: dict[str, dict[str, Any]] = {
+            "session_id": {"S": self.session_id},
+            **tail,
+            "updated_at": {"N": str(self.updated_at)},
+            "state": {"B": self._pack_state()},
+        }
+        if self.commit is not None:
+            attributes["commit"] = {"B": self.commit}
+        if self.ttl is not None:
+            attributes["ttl"] = {"N": str(self.ttl)}
+        if self.manifest.slot_count:
+            attributes["parts"] = {"B": self.manifest.pack()}
+        if self.owner is not None:
+            attributes["owner"] = {"S": self.owner}
+        if self.lease is not None:
+            attributes["lease"] = {"S": self.lease.pack()}
+        return attributes
+
+    def _pack_state(self) -> bytes:
+        record = RecordWriter()
+        record.number(_FORMAT)
+        record.raw(self.epoch)
+        record.number(self.created)
+        record.number(self.tail.count)
+        self.receipts.write(record)
+        return record.seal()
+
+
+def absent(session_id: str, now: int) -> Head:
+    """The head of a session that the table does not hold."""
+    return Head(
+        session_id=session_id,
+        tail=NOTHING,
+        manifest=NO_PARTS,
+        commit=None,
+        epoch=secrets.token_bytes(EPOCH_BYTES),
+        created=now,
+        receipts=Receipts(),
+        updated_at=now,
+        ttl=None,
+        owner=None,
+        lease=None,
+        exists=False,
+    )
+
+
+def from_attributes(session_id: str, attributes: Attributes | None, now: int) -> Head:
+    """The head that an item holds, whoever wrote it.
+
+    Args:
+        session_id: The session.
+        attributes: The item, or None when there is none.
+        now: Unix seconds.
+
+    Raises:
+        DamagedRecordError: When the item is not a head that can be read.
+    """
+    if not attributes:
+        return absent(session_id, now)
+    try:
+        return _own(session_id, attributes) if "commit" in attributes else _foreign(session_id, attributes, now)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DamagedRecordError(f"attribute {error} is missing or of the wrong type") from error
+
+
+def _own(session_id: str, attributes: Attributes) -> Head:
+    record = RecordReader(_binary(attributes["state"]))
+    if record.number() != _FORMAT:
+        raise DamagedRecordError("the head's format is not one this version knows")
+    epoch, created, tail_count = record.raw(EPOCH_BYTES), record.number(), record.number()
+    commit = _binary(attributes["commit"])
+    if len(commit) != COMMIT_BYTES:
+        raise DamagedRecordError("commit has the wrong length")
+    if "tail" in attributes:
+        tail = unpack(_binary(attributes["tail"]), tail_count)
+    else:
+        tail = from_json(attributes["conversation_data"]["S"])
+        if tail.count != tail_count:
+            raise DamagedRecordError(f"conversation_data holds {tail.count} items where {tail_count} were written")
+    return Head(
+        session_id=session_id,
+        tail=tail,
+        manifest=Manifest.unpack(_binary(attributes["parts"])) if "parts" in attributes else NO_PARTS,
+        commit=commit,
+        epoch=epoch,
+        created=created,
+        receipts=Receipts.read(record),
+        updated_at=_number(attributes, "updated_at") or created,
+        ttl=_number(attributes, "ttl"),
+        owner=attributes["owner"]["S"] if "owner" in attributes else None,
+        lease=Lease.unpack(attributes["lease"]["S"]) if "lease" in attributes else None,
+        exists=True,
+    )
+
+
+def _foreign(session_id: str, attributes: Attributes, now: int) -> Head:
+    text = attributes["conversation_data"]["S"] if "conversation_data" in attributes else None
+    updated_at = _number(attributes, "updated_at") or now
+    return replace(
+        absent(session_id, now),
+        tail=from_json(text) if text is not None else NOTHING,
+        created=updated_at,
+        updated_at=updated_at,
+        ttl=_number(attributes, "ttl"),
+        exists=True,
+        foreign_text=text,
+    )
+
+
+def _number(attributes: Attributes, name: str) -> int | None:
+    if name not in attributes:
+        return None
+    try:
+        return int(float(attributes[name]["N"]))
+    except ValueError as error:
+        raise DamagedRecordError(f"{name} is not a number") from error
+
+
+def _binary(value: Mapping[str, Any]) -> bytes:
+    content: bytes = value["B"]
+    return bytes(content)

@@ -1,0 +1,241 @@
+"""Where the sealed part of a history lies: segments in slots.
+
+A *segment* is a run of items that left the head. It lies in one or more *slots*: items of the table whose keys derive
+from the session's id and a small number. A slot is written again when its content is no longer needed, which costs what
+writing costs, while deleting and writing afresh would cost twice. Every write of a slot carries a *generation*; a slot
+accepts only a newer one, so a write that arrives late can never replace what came after it.
+
+The manifest in the head names the slots and generations that count. Everything else in a slot is garbage that the
+manifest knows about, because it knows every slot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from .capacity import write_units
+from .wire import DamagedRecordError, RecordReader, RecordWriter
+
+SEPARATOR = "#~"
+"""Stands between a session's id and what is derived from it; no session id may contain it."""
+
+_FORMAT = 1
+
+
+def slot_key(session_id: str, slot: int) -> str:
+    """The table key of a slot."""
+    return f"{session_id}{SEPARATOR}{slot}"
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A sealed run of items.
+
+    Attributes:
+        slots: Where its chunks lie, in order.
+        generation: The generation its slots must have.
+        count: How many of its items belong to the history; a pop lowers it, the rest is garbage.
+        level: 0 as sealed, one more each time segments merged into it.
+        kilobytes: Its stored size, rounded up.
+    """
+
+    slots: tuple[int, ...]
+    generation: int
+    count: int
+    level: int
+    kilobytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The slots of a session and what they hold.
+
+    Attributes:
+        segments: The live ones, oldest first.
+        free: Slots that hold nothing that counts, with the KB they still occupy (0: the item does not exist).
+        slot_count: Slots 0 to ``slot_count`` - 1 may exist in the table.
+        generation: What the next slot writes carry. The head moves it on when it names a new segment.
+        expires: No part of a live segment expires before this Unix second; 0 when they never expire.
+    """
+
+    segments: tuple[Segment, ...] = ()
+    free: tuple[tuple[int, int], ...] = ()
+    slot_count: int = 0
+    generation: int = 1
+    expires: int = 0
+
+    @property
+    def count(self) -> int:
+        """Items in all segments."""
+        return sum(segment.count for segment in self.segments)
+
+    @property
+    def free_kilobytes(self) -> int:
+        return sum(kilobytes for _, kilobytes in self.free)
+
+    @property
+    def live_kilobytes(self) -> int:
+        return sum(segment.kilobytes for segment in self.segments)
+
+    def reserving(self, slots: int, kilobytes: int = 1) -> Manifest:
+        """With at least so many free slots known that occupy at most ``kilobytes``.
+
+        A slot must be in a committed head before it is written: then a crash leaves nothing that nobody knows of.
+        """
+        missing = slots - sum(1 for _, occupied in self.free if occupied <= kilobytes)
+        if missing <= 0:
+            return self
+        added = tuple((slot, 0) for slot in range(self.slot_count, self.slot_count + missing))
+        return replace(self, free=self.free + added, slot_count=self.slot_count + missing)
+
+    def choose_slots(self, sizes: Iterable[int]) -> tuple[int, ...] | None:
+        """Free slots for chunks of these sizes in bytes, or None when there are too few.
+
+        Of the slots that cost no more than the chunk itself, the fullest: writing over it is free of extra charge.
+        """
+        left = dict(self.free)
+        chosen: list[int] = []
+        for size in sizes:
+            if not left:
+                return None
+            slot = min(left, key=lambda slot: (max(left[slot], write_units(size)), -left[slot], slot))
+            del left[slot]
+            chosen.append(slot)
+        return tuple(chosen)
+
+    def with_segment(self, segment: Segment, *, replacing: int = 0) -> Manifest:
+        """With a new newest segment in place of the newest ``replacing`` ones.
+
+        The generation moves on: whatever else was being written for the present one is void.
+        """
+        kept = self.segments[: len(self.segments) - replacing]
+        gone = self.segments[len(self.segments) - replacing :]
+        free = tuple(entry for entry in self.free if entry[0] not in segment.slots) + _slots_of(gone)
+        return replace(self, segments=(*kept, segment), free=free, generation=self.generation + 1)
+
+    def first(self, count: int) -> Manifest:
+        """With only the first ``count`` items; segments left empty become garbage."""
+        kept: list[Segment] = []
+        gone: list[Segment] = []
+        left = count
+        for segment in self.segments:
+            taken = min(left, segment.count)
+            left -= taken
+            if taken:
+                kept.append(replace(segment, count=taken))
+            else:
+                gone.append(segment)
+        if not gone:
+            return replace(self, segments=tuple(kept))
+        return replace(
+            self, segments=tuple(kept), free=self.free + _slots_of(gone), generation=self.generation + 1
+        )
+
+    def only(self, segments: Iterable[Segment]) -> Manifest:
+        """With only some of its segments; the others become garbage."""
+        kept = tuple(segments)
+        gone = [segment for segment in self.segments if segment not in kept]
+        return replace(self, segments=kept, free=self.free + _slots_of(gone), generation=self.generation + 1)
+
+    def mergeable(self, fan_out: int, limit_kilobytes: int) -> int:
+        """How many of the newest segments a newly sealed run should take in.
+
+        When it would be the ``fan_out``-th of its level, all of that level merge, and so on up, as long as the result
+        is expected to fit one part: rewriting large segments again would cost more than it saves.
+        """
+        level = taken = kilobytes = 0
+        while True:
+            position = len(self.segments) - taken
+            run = 0
+            while run < position and self.segments[position - run - 1].level <= level:
+                run += 1
+            kilobytes += sum(s.kilobytes for s in self.segments[position - run : position])
+            if run < fan_out - 1 or kilobytes > limit_kilobytes:
+                return taken
+            taken += run
+            level += 1
+
+    def level_above(self, merged: int) -> int:
+        """The level of a segment that takes in the newest ``merged`` ones."""
+        return 1 + max((s.level for s in self.segments[len(self.segments) - merged :]), default=-1) if merged else 0
+
+    def pack(self) -> bytes:
+        """The stored form."""
+        record = RecordWriter()
+        for number in (_FORMAT, self.generation, self.slot_count, self.expires, len(self.segments)):
+            record.number(number)
+        for segment in self.segments:
+            for number in (
+                segment.level,
+                self.generation - segment.generation,
+                segment.count,
+                segment.kilobytes,
+                len(segment.slots),
+                *segment.slots,
+            ):
+                record.number(number)
+        record.number(len(self.free))
+        for slot, kilobytes in self.free:
+            record.number(slot)
+            record.number(kilobytes)
+        return record.seal()
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> Manifest:
+        """The manifest that ``pack`` packed.
+
+        Raises:
+            DamagedRecordError: When the bytes are not what was written.
+        """
+        record = RecordReader(packed)
+        if record.number() != _FORMAT:
+            raise DamagedRecordError("the manifest's format is not one this version knows")
+        generation, slot_count, expires = record.number(), record.number(), record.number()
+        segments = []
+        for _ in range(record.number()):
+            level, age, count, kilobytes = (record.number() for _ in range(4))
+            slots = tuple(record.number() for _ in range(record.number()))
+            segments.append(Segment(slots, generation - age, count, level, kilobytes))
+        free = tuple((record.number(), record.number()) for _ in range(record.number()))
+        return cls(tuple(segments), free, slot_count, generation, expires)
+
+
+NO_PARTS = Manifest()
+
+
+def _slots_of(segments: Iterable[Segment]) -> tuple[tuple[int, int], ...]:
+    return tuple(
+        (slot, -(-segment.kilobytes // len(segment.slots))) for segment in segments for slot in segment.slots
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one slot holds: a chunk of a segment.
+
+    Attributes:
+        key: The slot's key in the table.
+        epoch: The life of the head that it was written for.
+        generation: Newer ones replace older ones.
+        put_id: The commit id under which it was written, to know one's own.
+        index: Which chunk of its segment it is, from 0.
+        chunks: Of how many.
+        first: How many items of the history came before its segment.
+        count: How many items its whole segment held when written.
+        data: The chunk.
+        written: Unix second.
+        expires: Unix second from which DynamoDB may delete it, or None.
+    """
+
+    key: str
+    epoch: bytes
+    generation: int
+    put_id: bytes
+    index: int
+    chunks: int
+    first: int
+    count: int
+    data: bytes = field(repr=False)
+    written: int
+    expires: int | None

@@ -1,0 +1,55 @@
+"""How a session is laid out and how patient it is. The defaults are right for almost everybody."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from .cache import SHARED_CACHE, SegmentCache
+from .errors import InvalidInputError
+from .events import Observer
+
+
+@dataclass(frozen=True, slots=True)
+class StorageOptions:
+    """Settings of the storage engine.
+
+    Attributes:
+        single_item: Keep the whole session as JSON in one item for as long as DynamoDB allows (400 KB), for other tools
+            that read the table. Costs as much as the reference: the whole item at every append.
+        item_bytes: A session is one plain item until it would be larger than this (bytes). 4,096 is one read unit.
+        head_bytes: Beyond that, what the head may grow to before it is sealed (bytes). 1,024 is one write unit.
+        part_bytes: Largest chunk stored in one part (bytes); DynamoDB's limit is 400 KB an item.
+        fan_out: Segments of one level that merge into one of the next.
+        compress: Deflate what is sealed and what stands in a head beside segments.
+        cache: Decoded segments kept by this process, shared between sessions; None to keep none.
+        patience_seconds: How long an operation retries contention, throttling and failures before it gives up. At most
+            60, so that it ends well before its receipts may be forgotten.
+        observer: Called with every request and everything else worth counting; must not block or raise.
+        clock: The wall clock, in Unix seconds.
+    """
+
+    single_item: bool = False
+    item_bytes: int = 4_096
+    head_bytes: int = 1_024
+    part_bytes: int = 384 * 1024
+    fan_out: int = 8
+    compress: bool = True
+    cache: SegmentCache | None = field(default_factory=lambda: SHARED_CACHE)
+    patience_seconds: float = 20.0
+    observer: Observer | None = None
+    clock: Callable[[], float] = time.time
+
+    def __post_init__(self) -> None:
+        limits = {
+            "item_bytes": (128, 390 * 1024),
+            "head_bytes": (128, 390 * 1024),
+            "part_bytes": (64, 390 * 1024),
+            "fan_out": (2, 64),
+            "patience_seconds": (0, 60),
+        }
+        for name, (least, most) in limits.items():
+            value = getattr(self, name)
+            if not least <= value <= most:
+                raise InvalidInputError(f"{name} must be between {least} and {most}, not {value!r}")

@@ -1,0 +1,248 @@
+"""What an operator asks of a session: what it holds, what of it can be read, and to keep that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from .capacity import item_size, read_units, write_units
+from .errors import ContentionError
+from .head import Attributes, Head, absent, from_attributes
+from .items import NOTHING, Items, from_json, unpack
+from .manifest import Manifest, Part, Segment, slot_key
+from .parts import Damage
+from .patience import Patience
+from .receipts import CommitIds
+from .table import Refused, Table, Unsettled
+from .wire import DamagedRecordError
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+_PROBE_SLOTS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """What the table holds of a session.
+
+    Attributes:
+        session_id: The session.
+        exists: Whether there is one, and it has not expired.
+        items: Items in the history.
+        head_bytes: Size of the head.
+        part_bytes: Size of the live parts, to the KB.
+        garbage_bytes: Size of parts that no longer count and will be written over, to the KB.
+        segments: Live segments.
+        parts: Items that these lie in.
+        created: Unix second in which the conversation began.
+        updated_at: Unix second of the last write.
+        ttl: Unix second of expiry, or None.
+        owner: Whom it is bound to, or None.
+        leased_until: Unix time until which a turn holds it, or None.
+        append_write_units: Write units of the next small append.
+        read_units_cold: Read units of reading it all, no part cached.
+        read_units_warm: The same, all parts cached.
+    """
+
+    session_id: str
+    exists: bool
+    items: int
+    head_bytes: int
+    part_bytes: int
+    garbage_bytes: int
+    segments: int
+    parts: int
+    created: int
+    updated_at: int
+    ttl: int | None
+    owner: str | None
+    leased_until: float | None
+    append_write_units: int
+    read_units_cold: float
+    read_units_warm: float
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryReport:
+    """What ``recover`` did.
+
+    Attributes:
+        session_id: The session.
+        changed: Whether anything had to be done.
+        kept_items: Items the session has now.
+        lost_items: Items that could not be read; None when the head was damaged and nobody knows.
+        damaged: What was damaged: ``"head"`` or keys of parts.
+    """
+
+    session_id: str
+    changed: bool
+    kept_items: int
+    lost_items: int | None
+    damaged: tuple[str, ...]
+
+
+def info_of(head: Head, stored_bytes: int) -> SessionInfo:
+    """The description of a head.
+
+    Args:
+        head: As of now, emptied if it has expired.
+        stored_bytes: The size of its item.
+    """
+    sizes = [segment.kilobytes * 1024 for segment in head.manifest.segments]
+    warm = read_units(stored_bytes)
+    return SessionInfo(
+        session_id=head.session_id,
+        exists=head.exists and (head.count > 0 or head.ttl is None),
+        items=head.count,
+        head_bytes=stored_bytes,
+        part_bytes=sum(sizes),
+        garbage_bytes=head.manifest.free_kilobytes * 1024,
+        segments=len(sizes),
+        parts=sum(len(segment.slots) for segment in head.manifest.segments),
+        created=head.created,
+        updated_at=head.updated_at,
+        ttl=head.ttl,
+        owner=head.owner,
+        leased_until=None if head.lease is None else head.lease.until / 1000,
+        append_write_units=write_units(stored_bytes),
+        read_units_cold=warm + sum(read_units(size, consistent=False) for size in sizes),
+        read_units_warm=warm,
+    )
+
+
+async def describe(engine: Engine) -> SessionInfo:
+    """What the table holds of the engine's session."""
+    item = await engine.table.read_item(engine.session_id, engine.patience())
+    return info_of(engine.owned(engine.decoded(item)), item_size(item) if item else 0)
+
+
+async def recover(engine: Engine) -> RecoveryReport:
+    """Keep what can be read of the engine's session.
+
+    With a readable head, the segments that cannot be read are dropped from it. Without, a head is made anew from the
+    parts: each says which of the items it holds and when it was written. Parts that were garbage may come back then.
+    """
+    patience = engine.patience()
+    item = await engine.table.read_item(engine.session_id, patience)
+    try:
+        head = from_attributes(engine.session_id, item, engine.now())
+    except DamagedRecordError:
+        return await _rebuilt(engine, item or {}, patience)
+    segments = head.manifest.segments
+    loaded = await engine.parts.load(head.epoch, segments, patience)
+    damaged = [piece.key for piece in loaded if isinstance(piece, Damage)]
+    whole = [segment for segment, piece in zip(segments, loaded, strict=True) if not isinstance(piece, Damage)]
+    if not damaged:
+        return RecoveryReport(engine.session_id, False, head.count, 0, ())
+    lost = sum(segment.count for segment in segments) - sum(segment.count for segment in whole)
+    manifest = head.manifest.only(whole)
+    rescued = replace(head, manifest=manifest).committed(CommitIds().next(), engine.now(), head.ttl)
+    await _put(engine, rescued, head)
+    return RecoveryReport(engine.session_id, True, rescued.count, lost, tuple(damaged))
+
+
+async def _rebuilt(engine: Engine, item: Attributes, patience: Patience) -> RecoveryReport:
+    found = await probe_parts(engine.table, engine.session_id, patience)
+    epoch = max(found, key=lambda part: part.written).epoch if found else absent(engine.session_id, 0).epoch
+    mine = [part for part in found if part.epoch == epoch]
+    segments = _history(engine.session_id, mine)
+    slots = {int(part.key.rpartition("~")[2]): write_units(len(part.data) + 256) for part in found}
+    live = {slot for segment in segments for slot in segment.slots}
+    manifest = Manifest(
+        segments=tuple(segments),
+        free=tuple((slot, size) for slot, size in sorted(slots.items()) if slot not in live),
+        slot_count=max(slots, default=-1) + 1,
+        generation=max((part.generation for part in mine), default=0) + 2,
+        expires=min((part.expires for part in mine if part.expires is not None), default=0),
+    )
+    now = engine.now()
+    ttl = _integer(item, "ttl")
+    head = replace(
+        absent(engine.session_id, now), epoch=epoch, manifest=manifest, tail=_readable_tail(item)
+    ).committed(CommitIds().next(), now, ttl)
+    await _put_over_damage(engine, head, item)
+    return RecoveryReport(engine.session_id, True, head.count, None, ("head",))
+
+
+def _history(session_id: str, parts: Sequence[Part]) -> list[Segment]:
+    """The segments that make up the history, by when they were written and which items they hold.
+
+    A later one replaces whatever an earlier one said of the same positions and those after them.
+    """
+    groups: dict[int, list[Part]] = {}
+    for part in parts:
+        groups.setdefault(part.generation, []).append(part)
+    history: list[tuple[int, Segment]] = []
+    for generation in sorted(groups):
+        chunks = sorted(groups[generation], key=lambda part: part.index)
+        if len({part.put_id for part in chunks}) != 1 or len(chunks) != chunks[0].chunks or not _is_whole(chunks):
+            continue
+        first = chunks[0].first
+        kept: list[tuple[int, Segment]] = []
+        for start, segment in history:
+            if start < first:
+                kept.append((start, replace(segment, count=min(segment.count, first - start))))
+        slots = tuple(int(part.key.rpartition("~")[2]) for part in chunks)
+        size = sum(write_units(len(part.data) + 256) for part in chunks)
+        history = [*kept, (first, Segment(slots, generation, chunks[0].count, 0, size))]
+    return [segment for _, segment in history]
+
+
+def _is_whole(chunks: Sequence[Part]) -> bool:
+    try:
+        return len(unpack(b"".join(part.data for part in chunks), chunks[0].count).decode()) == chunks[0].count
+    except ValueError:
+        return False
+
+
+def _readable_tail(item: Attributes) -> Items:
+    """The newest items, if at least they can be read in a damaged head."""
+    try:
+        if "tail" in item:
+            unpacked = unpack(bytes(item["tail"]["B"]), 0)
+            return from_json(unpacked.text.decode())
+        return from_json(item["conversation_data"]["S"])
+    except (DamagedRecordError, KeyError, TypeError, ValueError):
+        return NOTHING
+
+
+async def probe_parts(table: Table, session_id: str, patience: Patience) -> list[Part]:
+    """Every part of a session, found by asking for its possible keys until a hundred in a row are missing."""
+    found: list[Part] = []
+    start = 0
+    while True:
+        keys = {slot_key(session_id, slot): 64 * 1024 for slot in range(start, start + _PROBE_SLOTS)}
+        parts = await table.read_parts(keys, patience, consistent=True)
+        if not parts:
+            return found
+        found.extend(part for part in parts.values() if part is not None)
+        start += _PROBE_SLOTS
+
+
+async def _put(engine: Engine, head: Head, expected: Head) -> None:
+    try:
+        await engine.put(head, expected)
+    except Refused as refusal:
+        raise ContentionError(f"session {engine.session_id!r} was written meanwhile; run recover() again") from refusal
+    except Unsettled as failure:
+        raise ContentionError(f"session {engine.session_id!r}: {failure}; run recover() again") from failure.cause
+
+
+async def _put_over_damage(engine: Engine, head: Head, item: Attributes) -> None:
+    """Write a head in place of exactly the damaged item that was read."""
+    seen = absent(engine.session_id, engine.now())
+    commit: Any = item.get("commit", {}).get("B")
+    text: Any = item.get("conversation_data", {}).get("S")
+    if commit is not None:
+        await _put(engine, head, replace(seen, exists=True, commit=bytes(commit)))
+    else:
+        await _put(engine, head, replace(seen, exists=True, foreign_text=text))
+
+
+def _integer(item: Attributes, name: str) -> int | None:
+    try:
+        return int(item[name]["N"])
+    except (KeyError, TypeError, ValueError):
+        return None

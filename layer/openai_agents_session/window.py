@@ -1,0 +1,50 @@
+"""A windowed history that the model accepts: no tool output without its call, no call without its reasoning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+_OUTPUT_SUFFIX = "_output"
+
+
+def whole_start(items: Sequence[Any], start: int) -> int:
+    """Where a window that should begin at ``start`` has to begin so that the model accepts it.
+
+    A request is refused when it holds a tool output whose call is not in it, or an item that followed a reasoning item
+    which is not in it. The start moves on, never back: the window then has fewer items than asked for, not more.
+
+    Args:
+        items: The history, or the end of it.
+        start: Where the window should begin, from 0.
+
+    Returns:
+        The nearest acceptable position at or after ``start``.
+    """
+    while start < len(items):
+        move = _offence(items, start)
+        if move is None:
+            return start
+        start = move
+    return start
+
+
+def _offence(items: Sequence[Any], start: int) -> int | None:
+    """The position after the first item that cannot be kept, or None when all can."""
+    if start and _kind(items[start - 1]) == "reasoning":
+        return start + 1
+    calls: set[Any] = set()
+    for position in range(start, len(items)):
+        item = items[position]
+        call = item.get("call_id") if isinstance(item, dict) else None
+        if call is None:
+            continue
+        if not _kind(item).endswith(_OUTPUT_SUFFIX):
+            calls.add(call)
+        elif call not in calls:
+            return position + 1
+    return None
+
+
+def _kind(item: Any) -> str:
+    return str(item.get("type", "")) if isinstance(item, dict) else ""
