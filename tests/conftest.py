@@ -1,0 +1,126 @@
+"""The engines as a test axis, and what every test can count on.
+
+A test that takes `engine`, `table` or `client` runs once on each DynamoDB engine that this machine has. The summary says
+which engines those were and why another is missing; in CI (CI=true) a missing engine fails the run.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+from aiobotocore.config import AioConfig
+from aiobotocore.session import AioSession, get_session
+
+from tests.support import engines
+from tests.support.engines import Engine
+
+if TYPE_CHECKING:
+    from types_aiobotocore_dynamodb import DynamoDBClient
+
+_used: Counter[str] = Counter()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--engines", help="comma-separated DynamoDB engines to test on (default: all that are there)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]  # no test may depend on, or reach, somebody's account
+    os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+    if unknown := set(_asked_for(config)) - set(engines.KINDS):
+        raise pytest.UsageError(f"unknown engines: {', '.join(sorted(unknown))}")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "engine" not in metafunc.fixturenames:
+        return
+    needs = {need for marker in metafunc.definition.iter_markers("needs") for need in marker.args}
+    if unknown := needs - engines.CAPABILITIES:
+        raise pytest.UsageError(f"{metafunc.definition.nodeid} needs {unknown}, which no engine is known to get wrong")
+    names = [name for name in _present(metafunc.config) if not needs & engines.KINDS[name].faults]
+    metafunc.parametrize("engine", names, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """A running DynamoDB engine; each test runs on every one."""
+    with engines.start(request.param) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def aws_session() -> AioSession:
+    """Holds the loaded service models, which would cost every test 50 ms."""
+    session = get_session()
+    session.set_credentials("test", "test")
+    session.set_config_variable("region", "us-east-1")
+    return session
+
+
+@pytest.fixture
+async def client(engine: Engine, aws_session: AioSession) -> AsyncIterator[DynamoDBClient]:
+    """An aiobotocore client of the engine."""
+    config = AioConfig(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "max_attempts": 3})
+    async with aws_session.create_client("dynamodb", endpoint_url=engine.endpoint_url, config=config) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def table(client: DynamoDBClient) -> str:
+    """The name of a fresh, empty session table."""
+    name = f"sessions-{uuid.uuid4().hex}"
+    await client.create_table(
+        TableName=name,
+        KeySchema=[{"AttributeName": "session_id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "session_id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    return name
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if isinstance(item, pytest.Function) and hasattr(item, "callspec") and "engine" in item.callspec.params:
+        item.user_properties.append(("engine", item.callspec.params["engine"]))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "call":
+        _used.update(name for kind, name in report.user_properties if kind == "engine" and isinstance(name, str))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    terminalreporter.section("DynamoDB engines")
+    for name, reason in engines.available().items():
+        if reason:
+            terminalreporter.line(f"{name}: MISSING, {reason}", red=True)
+        else:
+            terminalreporter.line(f"{name}: {_used[name]} tests")
+    if _missing_in_ci(config):
+        terminalreporter.line("CI runs on every engine: failed", red=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    if exitstatus == pytest.ExitCode.OK and _missing_in_ci(session.config):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _missing_in_ci(config: pytest.Config) -> bool:
+    in_ci = os.environ.get("CI") == "true" and not config.getoption("--engines")
+    return in_ci and any(engines.available().values())
+
+
+def _present(config: pytest.Config) -> list[str]:
+    present = [name for name, reason in engines.available().items() if not reason]
+    return [name for name in _asked_for(config) if name in present] if config.getoption("--engines") else present
+
+
+def _asked_for(config: pytest.Config) -> list[str]:
+    return [name.strip() for name in (config.getoption("--engines") or "").split(",") if name.strip()]
