@@ -16,7 +16,6 @@ be skipped without anyone noticing; whoever comes next does it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -38,7 +37,7 @@ from .manifest import Segment
 from .options import StorageOptions
 from .parts import Damage, PartsStore, part_expiry
 from .patience import Patience
-from .receipts import REMEMBER_SECONDS, CommitIds
+from .receipts import KEEP, KEEP_CONTENDED, CommitIds
 from .sealing import Sealing
 from .table import Refused, Table, Unsettled, unavailable
 from .wire import DamagedRecordError
@@ -50,7 +49,6 @@ UNSEALED_LIMIT_BYTES = 64 * 1024
 """A head may be over its threshold up to here, when sealing at once would cost an extra write or is not possible."""
 
 _SWEEP_KILOBYTES = 64
-_DOUBT_SECONDS = REMEMBER_SECONDS / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,13 +397,13 @@ class Engine:
                     continue
                 self._known = head
                 return step.result
-            written = await self._prepared(view, step.head)
+            written = await self._prepared(view, step.head, KEEP_CONTENDED if patience.retries else KEEP)
             try:
                 await self.put(written, head)
             except Refused as refusal:
                 self._observe("conflict")
                 if refusal.retried and doubt is None:
-                    doubt = Doubt(step, self._pending_commit, written.epoch)
+                    doubt = Doubt(step, self._pending_commit, written)
                 head, fresh = (self.decoded(refusal.item) if refusal.told else None), True
                 if not (doubt and head and self._pending_commit in head.receipts) and not await patience.pause(conflict=True):
                     raise self._gave_up(patience, doubt) from None
@@ -413,7 +411,7 @@ class Engine:
             except Unsettled as failure:
                 self._observe("retry")
                 if failure.may_have_landed:
-                    doubt = Doubt(step, self._pending_commit, written.epoch)
+                    doubt = Doubt(step, self._pending_commit, written)
                     head = None
                 if not await patience.pause():
                     if doubt is not None:
@@ -447,7 +445,7 @@ class Engine:
             return doubt.step
         if head.epoch != doubt.epoch:
             return None
-        if head.receipts.overflowing or time.monotonic() - doubt.since > _DOUBT_SECONDS:
+        if head.receipts.dropped >= doubt.number:
             raise OutcomeUnknownError(
                 f"session {self.session_id!r}: an answer was lost and so many others have written since that it can no "
                 "longer be told whether the write landed. Read the history before repeating it."
@@ -465,7 +463,7 @@ class Engine:
             f"{patience.seconds:g} s; nothing was written. Run one turn of a session at a time (see lease)."
         )
 
-    async def _prepared(self, view: View, head: Head) -> Head:
+    async def _prepared(self, view: View, head: Head, keep: int) -> Head:
         """The head to write: stamped, its parts made to outlive it, and a slot announced if it may soon need one."""
         ttl = None if self._ttl_seconds is None else view.now + self._ttl_seconds
         if head.owner is None and self._owner is not None:
@@ -473,7 +471,7 @@ class Engine:
         manifest = await self.parts.outliving(head, view.now, self._ttl_seconds, self.patience())
         if manifest.segments or len(head.tail.text) > self._item_bytes // 2:
             manifest = manifest.reserving(1)
-        return replace(head, manifest=manifest).committed(self._pending_commit, view.now, ttl)
+        return replace(head, manifest=manifest).committed(self._pending_commit, view.now, ttl, keep=keep)
 
     async def put(self, head: Head, expected: Head) -> None:
         attributes = head.attributes(item_bytes=self._item_bytes, compress=self.options.compress)
@@ -576,11 +574,11 @@ class Engine:
 class Doubt:
     """A write that may have landed."""
 
-    def __init__(self, step: Step, commit: bytes, epoch: bytes) -> None:
+    def __init__(self, step: Step, commit: bytes, head: Head) -> None:
         self.step = step
         self.commit = commit
-        self.epoch = epoch
-        self.since = time.monotonic()
+        self.epoch = head.epoch
+        self.number = head.receipts.number
 
 
 class _StaleHead(Exception):

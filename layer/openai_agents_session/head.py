@@ -29,7 +29,7 @@ from typing import Any
 from .capacity import item_size
 from .items import NOTHING, Items, from_json, unpack
 from .manifest import NO_PARTS, Manifest
-from .receipts import COMMIT_BYTES, Receipts
+from .receipts import COMMIT_BYTES, KEEP, Receipts
 from .wire import DamagedRecordError, RecordReader, RecordWriter
 
 Attributes = Mapping[str, Mapping[str, Any]]
@@ -126,12 +126,12 @@ class Head:
         """With a batch at the end."""
         return replace(self, tail=self.tail + batch)
 
-    def committed(self, commit: bytes, now: int, ttl: int | None) -> Head:
-        """As it will stand once the write ``commit`` is made."""
+    def committed(self, commit: bytes, now: int, ttl: int | None, *, keep: int = KEEP) -> Head:
+        """As it will stand once the write ``commit`` is made, with ``keep`` receipts."""
         return replace(
             self,
             commit=commit,
-            receipts=self.receipts.plus(commit, now),
+            receipts=self.receipts.plus(commit, keep=keep),
             updated_at=now,
             ttl=ttl,
             exists=True,

@@ -25,7 +25,7 @@ class StorageOptions:
         compress: Deflate what is sealed and what stands in a head beside segments.
         cache: Decoded segments kept by this process, shared between sessions; None to keep none.
         patience_seconds: How long an operation retries contention, throttling and failures before it gives up. At most
-            60, so that it ends well before its receipts may be forgotten.
+            60: a Lambda caller has given up long before.
         observer: Called with every request and everything else worth counting; must not block or raise.
         clock: The wall clock, in Unix seconds.
     """

@@ -3,6 +3,10 @@
 Every head write carries a commit id: who wrote, and that writer's running number. The head remembers the last commit of
 each recent writer. When an answer is lost, the next look at the head tells whether the write is in it, even when other
 writers have written since. A writer has one operation in flight, so its last commit is all that needs to be kept.
+
+The memory is bounded. Writes are numbered, and the head remembers the number of the newest receipt that was dropped: a
+writer in doubt about a later one knows that the memory is complete for it, and otherwise that it cannot know. No clock
+is involved.
 """
 
 from __future__ import annotations
@@ -15,11 +19,11 @@ from .wire import RecordReader, RecordWriter
 COMMIT_BYTES = 8
 _WRITER_BYTES = 6
 
-REMEMBER_SECONDS = 120
-"""Receipts older than this may be forgotten. Longer than any operation tries: see ``StorageOptions.patience_seconds``."""
+KEEP = 6
+"""Receipts kept in ordinary times: each is paid for at every write."""
 
-_KEEP_AT_LEAST = 2
-_KEEP_AT_MOST = 128
+KEEP_CONTENDED = 128
+"""Receipts kept by a writer that met others: many may write while one waits for an answer."""
 
 
 class CommitIds:
@@ -39,42 +43,42 @@ class CommitIds:
 
 @dataclass(frozen=True, slots=True)
 class Receipts:
-    """The last commits, newest first, each with the Unix second it was made in."""
+    """The last commits of the recent writers.
 
+    Attributes:
+        number: Number of the last write of this head, from 1.
+        dropped: Number of the newest write whose receipt was dropped while it was its writer's last.
+        entries: Commit ids and numbers, newest first.
+    """
+
+    number: int = 0
+    dropped: int = 0
     entries: tuple[tuple[bytes, int], ...] = ()
 
     def __contains__(self, commit: bytes) -> bool:
         return any(commit == entry for entry, _ in self.entries)
 
-    @property
-    def overflowing(self) -> bool:
-        """So many writers at once that a recent receipt may have been dropped."""
-        return len(self.entries) >= _KEEP_AT_MOST
-
-    def plus(self, commit: bytes, now: int) -> Receipts:
-        """With one more commit; what is too old or superseded by the same writer goes."""
-        writer = commit[:_WRITER_BYTES]
-        others = [entry for entry in self.entries if entry[0][:_WRITER_BYTES] != writer]
-        recent = [
-            entry
-            for position, entry in enumerate(others)
-            if position < _KEEP_AT_LEAST or now - entry[1] <= REMEMBER_SECONDS
-        ]
-        return Receipts(((commit, now), *recent[: _KEEP_AT_MOST - 1]))
+    def plus(self, commit: bytes, *, keep: int = KEEP) -> Receipts:
+        """With one more commit; what the same writer did before goes, and what is too much."""
+        number = self.number + 1
+        others = [entry for entry in self.entries if entry[0][:_WRITER_BYTES] != commit[:_WRITER_BYTES]]
+        entries = ((commit, number), *others)
+        dropped = max((entry[1] for entry in entries[keep:]), default=0)
+        return Receipts(number, max(self.dropped, dropped), entries[:keep])
 
     def write(self, record: RecordWriter) -> None:
+        """Append to a record."""
+        record.number(self.number)
+        record.number(self.number - self.dropped)
         record.number(len(self.entries))
-        previous = None
-        for commit, second in self.entries:
+        for commit, number in self.entries:
             record.raw(commit)
-            record.number(second if previous is None else max(0, previous - second))
-            previous = second
+            record.number(self.number - number)
 
     @classmethod
     def read(cls, record: RecordReader) -> Receipts:
-        entries: list[tuple[bytes, int]] = []
-        for _ in range(record.number()):
-            commit = record.raw(COMMIT_BYTES)
-            number = record.number()
-            entries.append((commit, number if not entries else entries[-1][1] - number))
-        return cls(tuple(entries))
+        """Read back what ``write`` wrote."""
+        number = record.number()
+        dropped = number - record.number()
+        entries = tuple((record.raw(COMMIT_BYTES), number - record.number()) for _ in range(record.number()))
+        return cls(number, dropped, entries)
