@@ -5,6 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 for source in requirements/*.in; do
     echo "==> $source"
+    # A source may ask for options of its own in a line that begins with "# uv:".
+    read -ra options < <(sed -n 's/^# uv: //p' "$source") || true
     .work/bootstrap/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
-        --custom-compile-command "make lock" "$@" "$source" --output-file "${source%.in}.txt"
+        --custom-compile-command "make lock" "${options[@]}" "$@" "$source" --output-file "${source%.in}.txt"
 done

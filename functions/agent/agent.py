@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-import calculator
 from agents import Agent, AgentsException, Runner, function_tool, set_tracing_disabled
+from openai import OpenAIError
+
+import calculator
 from events import RequestError
 from models import build_model
-from openai import OpenAIError
 from settings import Settings
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
-from events import Action, Request, RequestError, newest_that_fit, parse, respond
-from settings import Settings
 
+from events import Action, Request, RequestError, newest_that_fit, parse, respond
 from openai_agents_session import environment
 from openai_agents_session.errors import ContentionError, InvalidInputError, UnavailableError
+from settings import Settings
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

@@ -1,7 +1,9 @@
-"""The two shapes in which a request comes, direct invocation and HTTP, made one; and the answer given in the same shape.
+"""The two shapes of a request, direct and over HTTP, made one; and the answer, in the shape of its request.
 
-Direct:   {"session_id": ..., "message": ...}, or {"session_id": ..., "action": "history" | "clear", "limit": ...}
-HTTP:     POST /sessions/{session_id} {"message": ...}; GET /sessions/{session_id}?limit=...; DELETE /sessions/{session_id}
+    direct                                                           HTTP
+    {"session_id": ..., "message": ...}                              POST /sessions/{session_id} {"message": ...}
+    {"session_id": ..., "action": "history", "limit": ...}           GET /sessions/{session_id}?limit=...
+    {"session_id": ..., "action": "clear"}                           DELETE /sessions/{session_id}
 
 HTTP comes from an API Gateway HTTP API (payload 2.0) or a Function URL, which send the same event.
 """

@@ -13,6 +13,7 @@ from agents.models.openai_chatcompletions import OpenAIChatCompletionsModel
 from agents.models.openai_responses import OpenAIResponsesModel
 from agents.testing import ScriptedModel, assistant_message, function_call
 from openai import AsyncOpenAI
+
 from settings import Settings
 
 if TYPE_CHECKING:
@@ -67,13 +68,21 @@ class OfflineModel(Model):
     """
 
     async def get_response(
-        self, system_instructions: str | None, input: str | list[TResponseInputItem], *rest: Any, **options: Any
+        self,
+        system_instructions: str | None,
+        input: str | list[TResponseInputItem],  # noqa: A002 - the SDK's name
+        *rest: Any,
+        **options: Any,
     ) -> ModelResponse:
         """Answer the last message of the history."""
         return ModelResponse(output=[_reply(input)], usage=Usage(requests=1), response_id=None)
 
     async def stream_response(
-        self, system_instructions: str | None, input: str | list[TResponseInputItem], *rest: Any, **options: Any
+        self,
+        system_instructions: str | None,
+        input: str | list[TResponseInputItem],  # noqa: A002 - the SDK's name
+        *rest: Any,
+        **options: Any,
     ) -> AsyncIterator[TResponseStreamEvent]:
         """Answer the last message of the history, as the events of a stream."""
         script = ScriptedModel([[_reply(input)]])

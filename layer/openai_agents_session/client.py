@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from aiobotocore.session import AioSession
     from types_aiobotocore_dynamodb import DynamoDBClient
 
 CONNECT_TIMEOUT_SECONDS = 2
@@ -20,7 +21,9 @@ class OwnedClient:
         self._stack = stack
 
     @classmethod
-    async def open(cls, region_name: str | None = None, endpoint_url: str | None = None) -> OwnedClient:
+    async def open(
+        cls, region_name: str | None = None, endpoint_url: str | None = None, session: AioSession | None = None
+    ) -> OwnedClient:
         """Make a client.
 
         It sends each request once: the store repeats what is safe to repeat, and knows what it repeated.
@@ -28,6 +31,7 @@ class OwnedClient:
         Args:
             region_name: AWS region; None for the environment's.
             endpoint_url: Another endpoint than AWS's; None for the environment's.
+            session: The aiobotocore session to make it from; None for a new one.
         """
         from aiobotocore.config import AioConfig
         from aiobotocore.session import get_session
@@ -40,7 +44,7 @@ class OwnedClient:
         )
         stack = AsyncExitStack()
         client = await stack.enter_async_context(
-            get_session().create_client(
+            (session or get_session()).create_client(
                 "dynamodb", region_name=region_name, endpoint_url=endpoint_url, config=config
             )
         )

@@ -1,8 +1,9 @@
 """One event loop and one DynamoDB client for as long as a Lambda execution environment lives.
 
-Lambda calls a synchronous handler many times in the same process. `asyncio.run` would give each invocation an event loop
-of its own, and a client is bound to the loop that made it: every invocation would load DynamoDB's service model and open
-a connection again, or fail with "Event loop is closed" on the client that it kept. Here both outlive the invocation:
+Lambda calls a synchronous handler many times in the same process. `asyncio.run` would give each invocation an event
+loop of its own, and a client is bound to the loop that made it: every invocation would load DynamoDB's service model
+and open a connection again, or fail with "Event loop is closed" on the client that it kept. Here both outlive the
+invocation:
 
     from openai_agents_session.environment import open_session, run
 
@@ -31,17 +32,16 @@ import logging
 import os
 import random
 from collections.abc import Coroutine, Mapping
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
+
+from .client import OwnedClient
+from .dynamodb import DynamoDBSession
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
-
-    from .dynamodb import DynamoDBSession
 
 __all__ = ["EnvironmentSettings", "ExecutionEnvironment", "client", "environment", "open_session", "run"]
 
@@ -51,11 +51,6 @@ logger = logging.getLogger(__name__)
 
 # What an invocation left running is cancelled, and may take this long to clean up before the invocation ends.
 _GRACE_SECONDS = 1.0
-
-# The library retries by itself, knowing which of its writes may be repeated; botocore's own retries would multiply with
-# that. DynamoDB answers in milliseconds: a connection that takes 2 s, or an answer 5 s, is lost and better tried again.
-# Idle connections are kept for aiobotocore's 12 s, since AWS closes them after 20.
-_CLIENT_CONFIG = AioConfig(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=5, max_pool_connections=32)
 
 
 @dataclass(frozen=True)
@@ -99,8 +94,8 @@ class EnvironmentSettings:
 class ExecutionEnvironment:
     """The event loop and the client that all invocations in this process share.
 
-    Most code uses this module's `run`, `open_session` and `client`, which share one instance. Make another only for other
-    settings.
+    Most code uses this module's `run`, `open_session` and `client`, which share one instance. Make another only for
+    other settings.
 
     Args:
         settings: Where sessions are kept; read from the environment variables at first use when left out.
@@ -124,8 +119,8 @@ class ExecutionEnvironment:
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine to its end on the environment's event loop.
 
-        As with `asyncio.run`, tasks that the coroutine started and did not await are cancelled: nothing of one invocation
-        goes on in the next, even where an exception out of a signal handler tore the invocation off in the middle.
+        As with `asyncio.run`, tasks that the coroutine started and did not await are cancelled: nothing of one
+        invocation goes on in the next, even where an exception out of a signal handler tore it off in the middle.
 
         Args:
             coroutine: The work of one invocation.
@@ -138,7 +133,7 @@ class ExecutionEnvironment:
         """
         if _loop_is_running():
             coroutine.close()
-            raise RuntimeError("an event loop is already running here: await the coroutine instead of passing it to run()")
+            raise RuntimeError("an event loop is already running here: await the coroutine instead of calling run()")
         state = self._own_state()
         state.cancel_leftovers()
         try:
@@ -159,7 +154,9 @@ class ExecutionEnvironment:
         """
         state = self._own_state()
         if asyncio.get_running_loop() is not state.runner.get_loop():
-            raise RuntimeError("this environment's client belongs to another event loop: start the coroutine with its run()")
+            raise RuntimeError(
+                "the client belongs to another event loop: start the coroutine with the environment's run()"
+            )
         return await state.client(self.settings)
 
     async def open_session(self, session_id: str, **options: Any) -> DynamoDBSession:
@@ -176,19 +173,16 @@ class ExecutionEnvironment:
             RuntimeError: The calling coroutine does not run under this environment's `run`.
             ValueError: The id or an environment variable is wrong.
         """
-        # Imported here so that a function can import this module for `run` alone.
-        from .dynamodb import DynamoDBSession
-
         settings = self.settings
         arguments = {"table_name": settings.table_name, "ttl_seconds": settings.ttl_seconds} | options
         return DynamoDBSession(session_id, await self.client(), **arguments)
 
     def warm(self) -> None:
-        """Make the client now, so that the first invocation (or a SnapStart snapshot) finds the service model loaded."""
+        """Make the client now, so that the first invocation (or a snapshot) finds the service model loaded."""
         self.run(self.client())
 
     def renew(self) -> None:
-        """Start afresh after the process was restored from a snapshot: other connections, credentials and random numbers.
+        """Take other connections, credentials and random numbers, after the process was restored from a snapshot.
 
         The snapshot's connections are dead, its credentials are those of the time it was taken, and every environment
         restored from it would draw the same random numbers, so that their retries would collide again and again.
@@ -232,22 +226,14 @@ class _State:
         self.pid = os.getpid()
         self.runner = asyncio.Runner()
         self._making = asyncio.Lock()
-        self._client: DynamoDBClient | None = None
-        self._resources = AsyncExitStack()
+        self._owned: OwnedClient | None = None
         self._loader: Any = None
 
     async def client(self, settings: EnvironmentSettings) -> DynamoDBClient:
         async with self._making:
-            if self._client is None:
-                self._client = await self._make_client(settings)
-            return self._client
-
-    async def _make_client(self, settings: EnvironmentSettings) -> DynamoDBClient:
-        making = self._session().create_client(
-            "dynamodb", region_name=settings.region_name, endpoint_url=settings.endpoint_url, config=_CLIENT_CONFIG
-        )
-        client: DynamoDBClient = await self._resources.enter_async_context(making)
-        return client
+            if self._owned is None:
+                self._owned = await OwnedClient.open(settings.region_name, settings.endpoint_url, self._session())
+            return self._owned.client
 
     def _session(self) -> AioSession:
         """A new session, hence new credentials, on the service models that were loaded before."""
@@ -259,8 +245,9 @@ class _State:
         return session
 
     async def close_client(self) -> None:
-        self._client = None
-        await self._resources.aclose()
+        owned, self._owned = self._owned, None
+        if owned:
+            await owned.close()
 
     def cancel_leftovers(self) -> None:
         tasks = asyncio.all_tasks(self.runner.get_loop())

@@ -1,0 +1,215 @@
+"""The function in Lambda's own runtime client, behind the Runtime Interface Emulator: an execution environment.
+
+    with Emulator("app.handler", [FUNCTION, layer], {"SESSION_TABLE": ...}) as environment:
+        answer = environment.invoke({"session_id": "ada", "message": "Hello"})
+
+Each `Emulator` is one execution environment and takes one call at a time, as Lambda's do; several are several
+environments. `kill` ends one as Lambda does: without asking. A cold start is a new one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+ROOT = Path(__file__).resolve().parents[2]
+FUNCTION = ROOT / "functions" / "agent"
+RUNTIME = ROOT / ".work" / "envs" / "emulator"
+"""The Python environment of the runtime client and the emulator (`make .work/envs/emulator/.ready`)."""
+
+HOST = "127.0.0.1"
+_START_SECONDS = 10
+
+
+class FunctionError(Exception):
+    """The function raised, or ended without an answer.
+
+    Attributes:
+        kind: The exception's type, or Lambda's name for what happened.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(f"{kind}: {message}")
+        self.kind = kind
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """One call's outcome.
+
+    Attributes:
+        answer: What the handler returned.
+        seconds: How long the caller waited.
+    """
+
+    answer: Any
+    seconds: float
+
+
+class Emulator:
+    """One execution environment.
+
+    Args:
+        handler: Module and function, such as "app.handler".
+        pythonpath: Folders that the function imports from, before the runtime's own; its own folder is the first.
+        environ: Environment variables beside those that Lambda sets.
+        timeout_seconds: The function's timeout; it includes the start, as the emulator counts.
+    """
+
+    def __init__(
+        self, handler: str, pythonpath: Sequence[Path], environ: Mapping[str, str], *, timeout_seconds: int = 30
+    ) -> None:
+        self._handler = handler
+        self._folder = pythonpath[0]
+        self._environ = _lambda_environ(pythonpath, timeout_seconds) | dict(environ)
+        self._timeout_seconds = timeout_seconds
+        self._process: subprocess.Popen[bytes] | None = None
+        self._port = 0
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as this object
+
+    def start(self) -> Self:
+        """Start the environment; the function itself is imported at the first call.
+
+        Raises:
+            RuntimeError: it did not start.
+        """
+        self._port, api_port = _free_ports(2)
+        self._process = subprocess.Popen(
+            [
+                _program(),
+                *("--runtime-interface-emulator-address", f"{HOST}:{self._port}"),
+                *("--runtime-api-address", f"{HOST}:{api_port}"),
+                *(RUNTIME / "bin" / "python", "-m", "awslambdaric", self._handler),
+            ],
+            env=self._environ,
+            cwd=self._folder,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            start_new_session=True,  # a group, so that the runtime dies with the emulator
+        )
+        self._wait_until_it_listens()
+        return self
+
+    def invoke(self, event: Any) -> Invocation:
+        """Call the function.
+
+        Args:
+            event: Its event, as plain JSON.
+
+        Raises:
+            FunctionError: the function raised or timed out.
+        """
+        began = time.monotonic()
+        request = urllib.request.Request(
+            f"http://{HOST}:{self._port}/2015-03-31/functions/function/invocations", json.dumps(event).encode()
+        )
+        with urllib.request.urlopen(request, timeout=self._timeout_seconds + _START_SECONDS) as response:  # noqa: S310
+            body = response.read().decode()
+        return Invocation(_answer(body), time.monotonic() - began)
+
+    def kill(self) -> None:
+        """End the environment at once, as it stands."""
+        process, self._process = self._process, None
+        if process:
+            _kill_group(process)
+
+    @property
+    def log(self) -> str:
+        """What the function and its runtime wrote so far."""
+        size = os.fstat(self._log.fileno()).st_size
+        return os.pread(self._log.fileno(), size, 0).decode(errors="replace")
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        self._log.close()
+
+    def _wait_until_it_listens(self) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                socket.create_connection((HOST, self._port), timeout=1).close()
+            except OSError:
+                time.sleep(0.005)
+            else:
+                return
+        self.kill()
+        raise RuntimeError(f"the Runtime Interface Emulator did not start:\n{self.log}")
+
+
+def python_version() -> str:
+    """The Python version, such as "3.13", that functions run on here."""
+    settings = (RUNTIME / "pyvenv.cfg").read_text()
+    version = next(line.partition("=")[2] for line in settings.splitlines() if line.startswith("version_info"))
+    return ".".join(version.strip().split(".")[:2])
+
+
+def architecture() -> str:
+    """This machine's, in Lambda's words: "x86_64" or "arm64"."""
+    return {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
+
+
+def _program() -> Path:
+    name = f"aws-lambda-rie-{architecture()}"
+    found = next(RUNTIME.glob(f"lib/python*/site-packages/samcli/local/rapid/{name}"), None)
+    if not found:
+        raise RuntimeError(f"{name} is not installed: run `make .work/envs/emulator/.ready`")
+    return found
+
+
+def _lambda_environ(pythonpath: Sequence[Path], timeout_seconds: int) -> dict[str, str]:
+    return {
+        "PATH": "/usr/bin:/bin",
+        "LANG": "en_US.UTF-8",
+        "TZ": ":UTC",
+        "PYTHONPATH": os.pathsep.join(map(str, pythonpath)),
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_LAMBDA_FUNCTION_NAME": "agent",
+        "AWS_LAMBDA_FUNCTION_TIMEOUT": str(timeout_seconds),
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1024",
+        "AWS_SAM_LOCAL": "true",  # as under `sam local`: tells Powertools that nobody collects traces
+    }
+
+
+def _free_ports(count: int) -> list[int]:
+    probes = [socket.create_server((HOST, 0)) for _ in range(count)]
+    try:
+        return [probe.getsockname()[1] for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _answer(body: str) -> Any:
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        raise FunctionError("Runtime", body) from None
+    if isinstance(answer, dict) and "errorMessage" in answer:
+        raise FunctionError(answer.get("errorType", "Unknown"), answer["errorMessage"])
+    return answer
