@@ -128,7 +128,7 @@ class Engine:
             damages = [piece for piece in loaded if isinstance(piece, Damage)]
             if not damages:
                 items = [item for piece in loaded if not isinstance(piece, Damage) for item in piece]
-                return items[len(items) - wanted :]
+                return items[len(items) - wanted :] if len(items) > wanted else items
             head = await self._unless_unchanged(view, damages[0], patience)
 
     async def _current_head(self, patience: Patience) -> Head:

@@ -91,7 +91,7 @@ class PartsStore:
     def _cached(self, epoch: bytes, segment: Segment) -> list[Any] | Damage:
         cache = self._options.cache
         items = cache.get(self._cache_key(epoch, segment)) if cache is not None else None
-        return _UNREAD if items is None else items[: segment.count]
+        return _UNREAD if items is None else _first(items, segment.count)
 
     def remember(self, epoch: bytes, segment: Segment, items: list[Any]) -> None:
         """Keep a segment's items for the process."""
@@ -118,7 +118,7 @@ class PartsStore:
                 found[segment] = Damage(damage.key, str(damage))
             else:
                 self.remember(epoch, segment, items)
-                found[segment] = items[: segment.count]
+                found[segment] = _first(items, segment.count)
         return found
 
     def _assembled(self, epoch: bytes, segment: Segment, parts: dict[str, Part | None]) -> list[Any]:
@@ -287,6 +287,10 @@ class PartsStore:
     def _observe(self, name: str) -> None:
         if self._options.observer is not None:
             self._options.observer(Event(name))
+
+
+def _first(items: list[Any], count: int) -> list[Any]:
+    return items if len(items) == count else items[:count]
 
 
 _UNREAD = Damage("", "not read yet")
