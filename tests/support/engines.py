@@ -208,7 +208,8 @@ _SET_PARENT_DEATH_SIGNAL = 1
 
 def _end_with_parent() -> None:
     """A killed test run must not leave an engine behind."""
-    _libc.prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+    if sys.platform == "linux":
+        _libc.prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
 
 
 def _free_port() -> int:
@@ -229,7 +230,7 @@ def _wait_until_it_answers(name: str, process: subprocess.Popen[str], endpoint_u
 
 def _answers(endpoint_url: str) -> bool:
     try:
-        with urllib.request.urlopen(endpoint_url, timeout=_START_SECONDS):
+        with urllib.request.urlopen(endpoint_url, timeout=_START_SECONDS):  # noqa: S310 - our own http URL
             return True
     except urllib.error.HTTPError as error:
         error.close()

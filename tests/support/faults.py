@@ -1,7 +1,7 @@
 """What can go wrong between a client and DynamoDB, each as a small function around the sending of a request.
 
 A fault takes the request and a function that forwards it to the engine, and returns what the client gets; raising
-`Dropped` closes the connection without an answer. Faults nest: ``within(after(callback), drop_response)`` runs the
+`DroppedError` closes the connection without an answer. Faults nest: ``within(after(callback), drop_response)`` runs the
 callback between the write and the loss of its answer.
 """
 
@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import Any
 
 
-class Dropped(Exception):
+class DroppedError(Exception):
     """The client gets no answer: the connection is closed."""
 
 
@@ -73,13 +73,13 @@ Callback = Callable[[], Awaitable[object] | object]
 
 async def drop_request(request: Request, forward: Forward) -> Reply:
     """The request never reaches DynamoDB."""
-    raise Dropped
+    raise DroppedError
 
 
 async def drop_response(request: Request, forward: Forward) -> Reply:
     """DynamoDB does what was asked, and the answer is lost."""
     await forward(request)
-    raise Dropped
+    raise DroppedError
 
 
 def error(name: str, *, status: int = 400, applied: bool = False, **details: Any) -> Fault:

@@ -2,8 +2,8 @@
 
     unshare --net python isolated.py LISTENING_FD PORT COMMAND...
 
-The parent makes a socket that listens on 127.0.0.1 and hands it over; a socket stays in the namespace that it was made in.
-This program, inside the new namespace, starts COMMAND and passes what comes in on that socket to its PORT.
+The parent makes a socket that listens on 127.0.0.1 and hands it over; a socket stays in the namespace that it was made
+in. This program, inside the new namespace, starts COMMAND and passes what comes in on that socket to its PORT.
 """
 
 from __future__ import annotations

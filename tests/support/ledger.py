@@ -1,7 +1,7 @@
 """Finds the stored sizes that the meter needs: one request's units, with look-ups of its own that nobody pays for.
 
-Sizes of written items are remembered, so a look-up is needed only for an item not seen before and after each UpdateItem.
-Everything that writes to a metered table must therefore pass through the same ledger.
+Sizes of written items are remembered, so a look-up is needed only for an item not seen before and after each
+UpdateItem. Everything that writes to a metered table must therefore pass through the same ledger.
 """
 
 from __future__ import annotations

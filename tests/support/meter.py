@@ -1,11 +1,11 @@
 """What DynamoDB requests cost, by the documented rules. Pure: takes wire-form JSON and stored sizes, returns bills.
 
-Local engines report capacity figures that are wrong in places, so costs are computed here, from the request, the response
-and the sizes of the stored items that they touched. Sources are the Developer Guide's pages "DynamoDB item sizes and
-formats" and "DynamoDB read and write operations"; what they leave open is said where it is decided:
+Local engines report capacity figures that are wrong in places, so costs are computed here, from the request, the
+response and the sizes of the stored items that they touched. Sources are the Developer Guide's pages "DynamoDB item
+sizes and formats" and "DynamoDB read and write operations". What they leave open is decided so:
 
-- A request refused for a failed condition pays for the item that stood in its way. A cancelled transaction pays for each
-  of its writes like one that went through.
+- A request refused for a failed condition pays for the item that stood in its way. A cancelled transaction pays for
+  each of its writes as if they had gone through and changed no sizes.
 - A request that is throttled, invalid or failed on the server's side costs nothing.
 - A transaction sent again with the token of one that succeeded pays reads, not writes.
 """

@@ -33,7 +33,7 @@ import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
 
-from tests.support.faults import Dropped, Fault, Forward, Reply, Request, failure
+from tests.support.faults import DroppedError, Fault, Forward, Reply, Request, failure
 from tests.support.ledger import Ledger, UnknownCostError
 from tests.support.meter import Bill, Units
 
@@ -174,7 +174,7 @@ class FaultProxy:
 
         try:
             reply = await self._reply(request, rule, forward)
-        except Dropped:
+        except DroppedError:
             reply = None
         except UnknownCostError as unknown:
             reply = failure("UnknownCostException", message=str(unknown))
