@@ -19,7 +19,7 @@ test: setup engines ## all tests, or some: make test ARGS="tests/unit -k head"
 	@$(BIN)/python -m pytest $(ARGS)
 
 lint: setup ## style, format and types
-	@$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy
+	@$(BIN)/ruff check && $(BIN)/ruff format --check --output-format concise && $(BIN)/mypy
 
 format: setup ## rewrite the code in the project's style
 	@$(BIN)/ruff check --fix; $(BIN)/ruff format
