@@ -182,10 +182,11 @@ class DynamoDBSession:
 
     async def close(self) -> None:
         """Refuse further work, and close the client if the session made it. May be called again."""
-        self._closed = True
-        client, self._owned_client = self._owned_client, None
-        if client is not None:
-            await client.close()
+        async with self._lock:  # what is in flight ends first
+            self._closed = True
+            client, self._owned_client = self._owned_client, None
+            if client is not None:
+                await client.close()
 
     async def __aenter__(self) -> Self:
         return self

@@ -32,7 +32,7 @@ from .errors import (
 )
 from .events import Event
 from .head import Head, Lease, from_attributes
-from .items import Items, from_values
+from .items import NOTHING, Items, from_values
 from .manifest import Segment
 from .options import StorageOptions
 from .parts import Damage, PartsStore, part_expiry
@@ -502,10 +502,16 @@ class Engine:
 
     def _fits(self, view: View, head: Head) -> bool:
         stamped = self._stamped(view, head)
-        return stamped.is_plain(self._item_bytes) or (
-            bool(head.manifest.segments)
-            and stamped.size(item_bytes=0, compress=self.options.compress) <= self.options.head_bytes
-        )
+        if stamped.is_plain(self._item_bytes):
+            return True
+        if not head.manifest.segments:
+            return False
+        step = self.options.head_bytes
+        compress = self.options.compress
+        bare = replace(stamped, tail=NOTHING).size(item_bytes=0, compress=compress)
+        # A long id, owner or manifest takes its room in the head; what is left for items must still be worth having.
+        limit = step * -(-(bare + step // 2) // step)
+        return stamped.size(item_bytes=0, compress=compress) <= limit
 
     def _size(self, view: View, head: Head) -> int:
         return self._stamped(view, head).size(item_bytes=self._item_bytes, compress=self.options.compress)

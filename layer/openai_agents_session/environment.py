@@ -39,6 +39,8 @@ from aiobotocore.session import AioSession
 
 from .client import OwnedClient
 from .dynamodb import DynamoDBSession
+from .patience import reseed
+from .receipts import renew_writers
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
@@ -189,6 +191,8 @@ class ExecutionEnvironment:
         The service model stays loaded.
         """
         random.seed()
+        reseed()
+        renew_writers()
         if self._state is not None:
             self.run(self._state.close_client())
 

@@ -11,6 +11,7 @@ is involved.
 
 from __future__ import annotations
 
+import os
 import secrets
 from dataclasses import dataclass
 
@@ -26,19 +27,37 @@ KEEP_CONTENDED = 128
 """Receipts kept by a writer that met others: many may write while one waits for an answer."""
 
 
+_copies = 0
+
+
+def renew_writers() -> None:
+    """Give every writer of this process a new identity: the process may be one of several copies of another.
+
+    Copies that went on with one identity would take each other's commits for their own. Called after a fork, and after
+    the restore of a snapshot.
+    """
+    global _copies  # noqa: PLW0603 - one per process by nature
+    _copies += 1
+
+
+os.register_at_fork(after_in_child=renew_writers)
+
+
 class CommitIds:
     """Makes the commit ids of one writer."""
 
     def __init__(self) -> None:
-        self._writer = secrets.token_bytes(_WRITER_BYTES)
-        self._number = 0
+        self._renew()
 
     def next(self) -> bytes:
         """A commit id that no other write has or will have."""
+        if self._copy != _copies or self._number + 1 >= 1 << 16:
+            self._renew()
         self._number += 1
-        if self._number >= 1 << 16:
-            self._writer, self._number = secrets.token_bytes(_WRITER_BYTES), 1
         return self._writer + self._number.to_bytes(COMMIT_BYTES - _WRITER_BYTES, "big")
+
+    def _renew(self) -> None:
+        self._writer, self._number, self._copy = secrets.token_bytes(_WRITER_BYTES), 0, _copies
 
 
 @dataclass(frozen=True, slots=True)
