@@ -4,9 +4,10 @@
 PYTHON ?= python3
 RUNTIME ?= 3.13# of the template; another supported Python stands in for it where it is missing
 BIN := .work/venv/bin
+BENCH := bench-reference bench-strands bench-langgraph
 
 .DEFAULT_GOAL := help
-.PHONY: help setup engines lock test lint format clean
+.PHONY: help setup engines lock test bench lint format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +18,9 @@ engines: .work/engines/.ready ## the DynamoDB engines that tests run on, in .wor
 
 test: setup engines ## all tests, or some: make test ARGS="tests/unit -k head"
 	@$(BIN)/python -m pytest $(ARGS)
+
+bench: setup engines $(BENCH:%=.work/envs/%/.ready) ## what a turn costs, beside other stores: docs/bench.md (10 min.)
+	@$(BIN)/python -m tools.bench $(ARGS)
 
 lint: setup ## style, format and types
 	@$(BIN)/ruff check && $(BIN)/ruff format --check --output-format concise && $(BIN)/mypy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,14 +47,12 @@ class Contender:
         return self.python.exists()
 
 
-_OURS = ROOT / ".work" / "venv"
+_OURS = Path(sys.prefix)  # the developer's environment, which this program runs in
 _BLUE, _RED, _AMBER, _GREEN, _GREY = "#1f6feb", "#cf222e", "#b8860b", "#1a7f37", "#6e7781"
 
 WARM = Contender("warm", "this library, segments cached", _OURS, "sessions", _BLUE, {"cache": True})
 COLD = Contender("cold", "this library, nothing cached", _OURS, "sessions", _BLUE, {"cache": False}, dash="7 4")
-REFERENCE = Contender(
-    "reference", "openai-agents-session 0.1.0", _ENVIRONMENTS / "bench-reference", "sessions", _RED
-)
+REFERENCE = Contender("reference", "openai-agents-session 0.1.0", _ENVIRONMENTS / "bench-reference", "sessions", _RED)
 STRANDS = Contender("strands", "strands-dynamodb-storage 0.2.0", _ENVIRONMENTS / "bench-strands", "strands", _AMBER)
 STRANDS_TUNED = Contender(
     "strands-gzip",

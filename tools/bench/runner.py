@@ -1,8 +1,8 @@
 """Plays a conversation with a contender through a metering proxy, and notes what every turn took.
 
-One run serves all measurements: costs are counted in every turn; in a few spans of turns each request is delayed, which
-changes no count, to measure latency; beside others the raw calls are made in turn, to compare CPU time under the same load;
-after some turns the history is read alone, with a delay so long that it tells the round trips.
+One run serves all measurements: costs are counted in every turn; in a few spans of turns each request is delayed,
+which changes no count, to measure latency; between others the raw calls are made, to compare CPU time under the
+same load; after some turns the history is read alone, with a delay so long that it tells the round trips.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ async def run(contender: Contender, workload: Workload, plan: Plan, endpoint_url
                 await _turn(worker, number, plan, outcome, compare=contender in OURS)
                 if number in plan.read_after and contender not in FLOORS:
                     await worker.order(do="read")  # so that the delayed one finds its connections open
-                    read, outcome.reads[number] = await worker.order(plan.read_latency_seconds, do="read")
+                    _, outcome.reads[number] = await worker.order(plan.read_latency_seconds, do="read")
             except WorkerError as error:
                 outcome.failure = str(error)
                 return outcome
@@ -202,7 +202,9 @@ async def _turn(worker: Worker, number: int, plan: Plan, outcome: Run, *, compar
     delayed = any(first <= number <= last for first, last in plan.delayed)
     read, measure = await worker.order(plan.latency_seconds if delayed else 0, do="turn", number=number)
     if read != number - 1:
-        raise WrongHistoryError(f"{outcome.contender}, turn {number}: {read} questions in the history, not {number - 1}")
+        raise WrongHistoryError(
+            f"{outcome.contender}, turn {number}: {read} questions in the history, not {number - 1}"
+        )
     outcome.turns.append(measure)
     if compare and plan.compared[0] <= number <= plan.compared[1]:
         outcome.raw.append((await worker.order(do="turn", number=number, store="raw"))[1])
@@ -244,6 +246,6 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 def _written(workload: Workload) -> Path:
     FOLDER.mkdir(parents=True, exist_ok=True)
-    path = FOLDER / f"{workload.name}.json"
+    path = FOLDER / f"{workload.name}-{len(workload.turns)}.json"
     path.write_text(json.dumps(workload.turns))
     return path

@@ -73,8 +73,8 @@ async def make_table(client: Any) -> None:
 @asynccontextmanager
 async def client(task: worker.Task) -> AsyncIterator[Any]:
     """A client of the task's endpoint, with the table made."""
-    options = {"region_name": worker.REGION, "endpoint_url": task.endpoint_url}
-    async with get_session().create_client("dynamodb", **options) as opened:
+    session = get_session()
+    async with session.create_client("dynamodb", region_name=worker.REGION, endpoint_url=task.endpoint_url) as opened:
         await make_table(opened)
         yield opened
 

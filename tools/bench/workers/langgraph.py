@@ -1,8 +1,12 @@
 """LangGraph with `langgraph-checkpoint-aws`: a graph of a model and a tool, with a `DynamoDBSaver`.
 
-One `ainvoke` a turn, on the conversation's thread: LangGraph loads the newest checkpoint, adds the question and writes a
-checkpoint and the nodes' writes as it goes. No S3 bucket is given. The model is scripted and says what the workload says.
+One `ainvoke` a turn, on the conversation's thread: LangGraph loads the newest checkpoint, adds the question and
+writes a checkpoint and the nodes' writes as it goes. No S3 bucket is given. The model is scripted and says what the
+workload says.
 """
+
+# Its packages are in an environment of their own, out of the type checker's sight.
+# mypy: disable-error-code="import-not-found,import-untyped"
 
 from __future__ import annotations
 
@@ -55,7 +59,7 @@ class Threads:
         return {"messages": [_message(self._batches.pop(0))]}
 
     async def _call(self, state: MessagesState) -> dict[str, Any]:
-        (call,) = state["messages"][-1].tool_calls  # type: ignore[union-attr]
+        (call,) = state["messages"][-1].tool_calls
         return {"messages": [ToolMessage(self._output, tool_call_id=call["id"])]}
 
 

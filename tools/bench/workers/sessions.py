@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from openai_agents_session import DynamoDBSession
-
 from tools.bench.workers import worker
 from tools.bench.workers.floor import Floor, client
 

@@ -1,10 +1,13 @@
 """Strands with `strands-dynamodb-storage`: an agent with a session manager, new each turn.
 
-`SnapshotSessionManager` with its defaults: it restores the newest snapshot when the agent is made and overwrites it after
-the invocation. The default conversation manager would drop all but the last 40 messages; to keep the whole history
-as the others do, it is replaced by the one that drops nothing. No S3 bucket is given, so a session ends where the
-storage's 380,000 bytes end. The model is scripted and says what the workload says.
+`SnapshotSessionManager` with its defaults: it restores the newest snapshot when the agent is made and overwrites it
+after the invocation. The default conversation manager would drop all but the last 40 messages; to keep the whole
+history as the others do, it is replaced by the one that drops nothing. No S3 bucket is given, so a session ends where
+the storage's 380,000 bytes end. The model is scripted and says what the workload says.
 """
+
+# Its packages are in an environment of their own, out of the type checker's sight.
+# mypy: disable-error-code="import-not-found,import-untyped,misc,untyped-decorator"
 
 from __future__ import annotations
 

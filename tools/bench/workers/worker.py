@@ -1,4 +1,4 @@
-"""What every worker does: hold a contender's stores, do one thing at a time as told on standard input, say what it took.
+"""What every worker does: hold a contender's stores, do one thing at a time as told, say what it took.
 
 The command line is one JSON object: the endpoint, the session id, the file with the turns and the contender's options.
 Each line of input is an order, ``{"do": "turn", "number": 7}`` or ``{"do": "read"}``; each line of output its outcome.
@@ -89,7 +89,7 @@ async def _outcome(stores: Mapping[str, Store], order: Mapping[str, Any], turns:
     clock, processor = time.perf_counter(), time.process_time()
     try:
         read = await (store.turn(order["number"], turn) if turn else store.read())
-    except Exception as error:  # whatever a contender raises when it can go no further is a result to report
+    except Exception as error:  # noqa: BLE001 - whatever ends a contender is a result
         return {"error": f"{type(error).__name__}: {_reason(error)}"}
     return {"read": read, "cpu": time.process_time() - processor, "seconds": time.perf_counter() - clock}
 
