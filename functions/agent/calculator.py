@@ -60,6 +60,8 @@ def _value(node: ast.expr) -> Decimal:
 
 
 def _plain(number: Decimal) -> str:
+    if not number.is_finite():
+        raise ValueError("this has no finite result")
     if abs(number.adjusted()) > 28:
         return str(number)
     text = format(number, "f")

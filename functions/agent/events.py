@@ -117,25 +117,28 @@ def newest_that_fit(items: list[Any], max_bytes: int = MAX_ANSWER_BYTES) -> list
 
 def _http_fields(event: dict[str, Any]) -> dict[str, Any]:
     request = APIGatewayProxyEventV2(event)
-    root, _, encoded_id = request.path.lstrip("/").partition("/")
+    try:
+        root, _, encoded_id = request.path.lstrip("/").partition("/")
+        action = _HTTP_ACTIONS.get(request.http_method)
+        # A gateway's route has decoded the id; a Function URL knows no routes, and gives the path as it was sent.
+        session_id = request.path_parameters.get("session_id") or unquote(encoded_id)
+        limit = request.query_string_parameters.get("limit")
+    except (KeyError, TypeError, AttributeError):
+        raise RequestError(400, "this is not an HTTP event of payload format 2.0") from None
     if root != "sessions" or not encoded_id:
         raise RequestError(404, "the only resource is /sessions/{session_id}")
-    if request.http_method not in _HTTP_ACTIONS:
+    if action is None:
         raise RequestError(405, f"use one of {', '.join(_HTTP_ACTIONS)}")
-    # A gateway's route has decoded the id; a Function URL knows no routes, and gives the path as it was sent.
-    session_id = request.path_parameters.get("session_id") or unquote(encoded_id)
-    fields: dict[str, Any] = {"action": _HTTP_ACTIONS[request.http_method], "session_id": session_id}
-    if fields["action"] == "message":
+    fields: dict[str, Any] = {"action": action, "session_id": session_id}
+    if action == "message":
         fields["message"] = _json_object(request).get("message")
-    if limit := (request.query_string_parameters or {}).get("limit"):
-        fields["limit"] = limit
-    return fields
+    return fields if limit is None else fields | {"limit": limit}
 
 
 def _json_object(request: APIGatewayProxyEventV2) -> dict[str, Any]:
     try:
         body = request.json_body
-    except ValueError:  # not base64, not UTF-8, or not JSON
+    except (ValueError, TypeError, AttributeError, RecursionError):  # not base64, not UTF-8, or not JSON
         raise RequestError(400, "the body is not JSON") from None
     if not isinstance(body, dict):
         raise RequestError(400, 'the body must be a JSON object such as {"message": "Hello"}')

@@ -1,0 +1,178 @@
+"""Requests of either shape become one; whatever else comes is refused with a reason."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from events import MAX_MESSAGE_CHARACTERS, Request, RequestError, newest_that_fit, parse, respond
+
+EVENTS = Path(__file__).resolve().parents[2] / "events"
+
+
+def load(name: str) -> Any:
+    return json.loads((EVENTS / f"{name}.json").read_text())
+
+
+EXPECTED = {
+    "first_turn": Request("message", "ada-lovelace", "Hello, my name is Ada."),
+    "tool_turn": Request("message", "ada-lovelace", "What is 17.5 * 2340 / 100?"),
+    "follow_up": Request("message", "ada-lovelace", "What is my name?"),
+    "history": Request("history", "ada-lovelace", limit=20),
+    "clear": Request("clear", "ada-lovelace"),
+    "http_message": Request("message", "ada-lovelace", "Hello, my name is Ada."),
+    "http_history": Request("history", "ada-lovelace", limit=20),
+    "http_clear": Request("clear", "ada-lovelace"),
+    "function_url_message": Request("message", "grüße", "Grüß dich 👋, my name is Jürgen."),
+    "function_url_history": Request("history", "grüße"),
+}
+REFUSED = {"bad_request", "http_bad_request"}
+
+
+def test_every_sample_event_is_expected_to_be_something() -> None:
+    assert {path.stem for path in EVENTS.glob("*.json")} == EXPECTED.keys() | REFUSED
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_sample_event_is_read_as_what_it_means(name: str) -> None:
+    assert parse(load(name)) == EXPECTED[name]
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED))
+def test_a_bad_sample_event_is_refused_with_a_reason(name: str) -> None:
+    with pytest.raises(RequestError, match="message must be a text") as refusal:
+        parse(load(name))
+    assert refusal.value.status == 400
+
+
+def http(**changes: Any) -> dict[str, Any]:
+    event: dict[str, Any] = copy.deepcopy(load("http_message"))
+    method, path = changes.pop("method", None), changes.pop("path", None)
+    if method:
+        event["requestContext"]["http"]["method"] = method
+    if path:
+        event |= {"rawPath": path, "pathParameters": None}
+    return event | changes
+
+
+@pytest.mark.parametrize(
+    ("event", "status", "reason"),
+    [
+        ([], 400, "JSON object"),
+        ("hello", 400, "JSON object"),
+        (None, 400, "JSON object"),
+        ({}, 400, "session_id"),
+        ({"session_id": "a"}, 400, "message"),
+        ({"session_id": 7, "message": "x"}, 400, "session_id"),
+        ({"session_id": " ", "message": "x"}, 400, "session_id"),
+        ({"session_id": "a", "message": "  \n"}, 400, "message"),
+        ({"session_id": "a", "message": ["x"]}, 400, "message"),
+        ({"session_id": "a", "message": "\ud83d"}, 400, "surrogate"),
+        ({"session_id": "a", "message": "x" * (MAX_MESSAGE_CHARACTERS + 1)}, 413, "characters"),
+        ({"session_id": "a", "action": "delete"}, 400, "action"),
+        ({"session_id": "a", "action": ["clear"]}, 400, "action"),
+        ({"session_id": "a", "action": "history", "limit": 0}, 400, "limit"),
+        ({"session_id": "a", "action": "history", "limit": 1001}, 400, "limit"),
+        ({"session_id": "a", "action": "history", "limit": True}, 400, "limit"),
+        ({"session_id": "a", "action": "history", "limit": "many"}, 400, "limit"),
+        ({"session_id": "a", "action": "history", "limit": 1.5}, 400, "limit"),
+        ({"requestContext": None}, 400, "payload format 2.0"),
+        ({"requestContext": {}, "httpMethod": "GET", "path": "/"}, 400, "payload format 2.0"),
+        (http(path="/"), 404, "/sessions/"),
+        (http(path="/sessions"), 404, "/sessions/"),
+        (http(path="/sessions/"), 404, "/sessions/"),
+        (http(path="/other/ada"), 404, "/sessions/"),
+        (http(method="PUT"), 405, "POST, GET, DELETE"),
+        (http(body="not JSON"), 400, "not JSON"),
+        (http(body=None), 400, "JSON object"),
+        (http(body='["message"]'), 400, "JSON object"),
+        (http(body="[" * 100_000), 400, "not JSON"),
+        (http(body="YQ", isBase64Encoded=True), 400, "not JSON"),
+        (http(body=base64.b64encode(b"\xff\xfe").decode(), isBase64Encoded=True), 400, "not JSON"),
+    ],
+)
+def test_what_is_wrong_gets_a_status_and_a_reason(event: Any, status: int, reason: str) -> None:
+    with pytest.raises(RequestError, match=reason) as refusal:
+        parse(event)
+    assert refusal.value.status == status
+
+
+def test_the_message_of_the_greatest_length_is_taken() -> None:
+    assert len(parse({"session_id": "a", "message": "x" * MAX_MESSAGE_CHARACTERS}).message) == MAX_MESSAGE_CHARACTERS
+
+
+@pytest.mark.parametrize(
+    ("path", "session_id"),
+    [("/sessions/a%2Fb", "a/b"), ("/sessions/a/b", "a/b"), ("/sessions/a%20b", "a b"), ("/sessions/100%25", "100%")],
+)
+def test_without_a_gateways_route_the_id_is_decoded_from_the_path(path: str, session_id: str) -> None:
+    assert parse(http(path=path)).session_id == session_id
+
+
+def test_with_a_gateways_route_the_id_is_not_decoded_twice() -> None:
+    assert parse(http(pathParameters={"session_id": "100%25"})).session_id == "100%25"
+
+
+def test_a_stage_in_the_path_is_not_part_of_the_resource() -> None:
+    event = http(path="/prod/sessions/ada")
+    event["requestContext"]["stage"] = "prod"
+    assert parse(event).session_id == "ada"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = ["session_id", "message", "action", "limit", "requestContext", "rawPath", "pathParameters", "body", "stage"]
+
+
+@given(st.dictionaries(st.sampled_from([*FIELDS, "queryStringParameters", "isBase64Encoded"]), JSON) | JSON)
+def test_whatever_comes_is_read_or_refused(event: Any) -> None:
+    assert_read_or_refused(event)
+
+
+@given(JSON, JSON, JSON, JSON, st.booleans())
+def test_whatever_comes_over_http_is_read_or_refused(
+    path: Any, body: Any, query: Any, parameters: Any, encoded: bool
+) -> None:
+    event = http(rawPath=path, body=body, queryStringParameters=query, isBase64Encoded=encoded)
+    assert_read_or_refused(event | {"pathParameters": parameters})
+
+
+def assert_read_or_refused(event: Any) -> None:
+    try:
+        request = parse(event)
+    except RequestError as error:
+        refusal = error
+    else:
+        assert isinstance(request, Request)
+        return
+    assert 400 <= refusal.status < 500
+    assert refusal.reason
+
+
+def test_a_direct_caller_gets_the_plain_answer_and_its_status() -> None:
+    assert respond({"session_id": "a"}, 200, {"answer": "yes"}) == {"status": 200, "answer": "yes"}
+
+
+def test_an_http_caller_gets_json_that_is_not_cached() -> None:
+    answer = respond(http(), 400, {"error": "größer"})
+    assert answer["statusCode"] == 400
+    assert answer["headers"] == {"content-type": "application/json", "cache-control": "no-store"}
+    assert json.loads(answer["body"]) == {"status": 400, "error": "größer"}
+
+
+def test_of_a_history_too_large_to_answer_with_the_newest_items_are_kept() -> None:
+    items = [{"content": str(number) * 10} for number in range(5)]
+    size = len(json.dumps(items[0]))
+    assert newest_that_fit(items, 2 * size) == items[-2:]
+    assert newest_that_fit(items, 5 * size) == items
+    assert newest_that_fit(items, size - 1) == []

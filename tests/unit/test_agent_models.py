@@ -1,0 +1,206 @@
+"""The offline model answers from the history it is given, and the settings choose the model."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
+
+import pytest
+from agents import Agent, Runner, SQLiteSession
+
+from agent import build_agent, take_turn
+from events import RequestError
+from models import SIGNATURE, OfflineModel, read_api_key
+from settings import DEFAULT_MODEL, Settings
+
+OFFLINE = Settings("offline")
+
+
+async def converse(*messages: str) -> list[str]:
+    session = SQLiteSession("test")
+    answers = [(await take_turn(OFFLINE, session, message)).answer for message in messages]
+    session.close()
+    return answers
+
+
+@pytest.mark.parametrize(
+    ("messages", "answer"),
+    [
+        (["Hello"], "Hello! I answer by a few rules"),
+        (["My name is Ada."], "Nice to meet you, Ada."),
+        (["My name is Ada.", "Fine weather.", "What is my name?"], "Your name is Ada."),
+        (["My name is Ada.", "My name is Grace.", "Who am I?"], "Your name is Grace."),
+        (["What is my name?"], "You have not told me your name yet."),
+        (["I like tea.", "What did I say first?"], "“I like tea.”"),
+        (["one", "two", "How many messages?"], "This is message 3"),
+        (["one", "two"], "message 2"),
+        (["What is 2 * (3 + 4)?"], "That makes 14."),
+        (["What is 2 + 3?", "And that * 10?"], "That makes 50."),
+        (["What is 1 / 0?"], "error"),
+        (["Mein Name ist nicht wichtig 👋"], "Hello!"),
+    ],
+)
+async def test_it_answers_from_the_history(messages: list[str], answer: str) -> None:
+    assert answer in (await converse(*messages))[-1]
+
+
+async def test_every_answer_says_that_it_is_the_offline_model() -> None:
+    assert all(
+        SIGNATURE in answer for answer in await converse("Hello", "My name is Ada.", "3 * 4", "one", "who am I?")
+    )
+
+
+async def test_the_same_conversation_gives_the_same_answers() -> None:
+    messages = ["My name is Ada.", "What is 2 + 3?", "that * 2", "What did I say first?"]
+    assert await converse(*messages) == await converse(*messages)
+
+
+async def test_it_uses_the_tool_and_the_history_holds_call_and_output() -> None:
+    session = SQLiteSession("test")
+    await take_turn(OFFLINE, session, "What is 6 * 7?")
+    await take_turn(OFFLINE, session, "What is that + 1?")
+    items: list[Any] = list(await session.get_items())
+    session.close()
+    calls = [item for item in items if item.get("type") == "function_call"]
+    outputs = [item for item in items if item.get("type") == "function_call_output"]
+    assert [json.loads(call["arguments"]) for call in calls] == [{"expression": "6 * 7"}, {"expression": "42 + 1"}]
+    assert [output["output"] for output in outputs] == ["42", "43"]
+    assert len({call["call_id"] for call in calls}) == 2
+
+
+async def test_streamed_it_says_the_same() -> None:
+    agent = Agent(name="test", model=OfflineModel(), tools=build_agent(OFFLINE).tools)
+    streamed = Runner.run_streamed(agent, "What is 6 * 7?")
+    deltas = [
+        event.data.delta
+        async for event in streamed.stream_events()
+        if event.type == "raw_response_event" and event.data.type == "response.output_text.delta"
+    ]
+    assert "".join(deltas) == streamed.final_output == f"That makes 42. {SIGNATURE}"
+
+
+def test_an_agent_is_made_once_for_the_same_settings() -> None:
+    assert build_agent(Settings("offline")) is build_agent(Settings("offline"))
+
+
+class _Endpoint(BaseHTTPRequestHandler):
+    """An OpenAI-compatible endpoint that repeats the last message."""
+
+    keys: ClassVar[list[str | None]] = []
+
+    def do_POST(self) -> None:
+        self.keys.append(self.headers["authorization"])
+        request = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        message = {"role": "assistant", "content": f"{request['model']} heard {request['messages'][-1]['content']}"}
+        body = json.dumps(
+            {
+                "id": "1",
+                "object": "chat.completion",
+                "created": 1,
+                "model": request["model"],
+                "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
+                "usage": {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12},
+            }
+        ).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def endpoint() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Endpoint)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    _Endpoint.keys.clear()
+    yield f"http://127.0.0.1:{server.server_port}/v1"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # the SDK's client is made to live as long as the process
+async def test_a_compatible_endpoint_answers_with_its_model_and_the_key(
+    endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    session = SQLiteSession("test")
+    turn = await take_turn(Settings("compatible", "small", base_url=endpoint), session, "Hello")
+    session.close()
+    assert (turn.answer, turn.model) == ("small heard Hello", "small")
+    assert (turn.input_tokens, turn.output_tokens) == (5, 7)
+    assert _Endpoint.keys == ["Bearer sk-test"]
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+async def test_a_model_that_cannot_be_reached_is_a_502_that_keeps_the_details_to_itself() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    session = SQLiteSession("test")
+    with pytest.raises(RequestError) as refusal:
+        await take_turn(Settings("compatible", "small", base_url=f"http://127.0.0.1:{port}/v1"), session, "Hello")
+    session.close()
+    assert refusal.value.status == 502
+    assert str(port) not in refusal.value.reason
+
+
+@pytest.mark.parametrize(
+    ("variables", "settings"),
+    [
+        ({}, Settings("offline", DEFAULT_MODEL)),
+        ({"MODEL_PROVIDER": "", "MODEL_NAME": ""}, Settings("offline", DEFAULT_MODEL)),
+        (
+            {"MODEL_PROVIDER": "openai", "MODEL_NAME": "m", "OPENAI_API_KEY_SECRET": "s"},
+            Settings("openai", "m", api_key_secret="s"),
+        ),
+        (
+            {"MODEL_PROVIDER": "compatible", "MODEL_BASE_URL": "http://x/v1", "OPENAI_API_KEY_PARAMETER": "/p"},
+            Settings("compatible", DEFAULT_MODEL, base_url="http://x/v1", api_key_parameter="/p"),
+        ),
+    ],
+)
+def test_the_model_is_chosen_by_variables(variables: dict[str, str], settings: Settings) -> None:
+    assert Settings.from_environ(variables) == settings
+
+
+@pytest.mark.parametrize(
+    ("variables", "name"),
+    [({"MODEL_PROVIDER": "else"}, "MODEL_PROVIDER"), ({"MODEL_PROVIDER": "compatible"}, "MODEL_BASE_URL")],
+)
+def test_a_wrong_variable_is_named(variables: dict[str, str], name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        Settings.from_environ(variables)
+
+
+def test_the_key_comes_from_where_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    from aws_lambda_powertools.utilities import parameters
+
+    asked: list[tuple[str, dict[str, Any]]] = []
+
+    def answer(name: str, **options: Any) -> str:
+        asked.append((name, options))
+        return "sk-stored\n"
+
+    monkeypatch.setattr(parameters, "get_secret", answer)
+    monkeypatch.setattr(parameters, "get_parameter", answer)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-shell")
+    assert read_api_key(Settings("openai", api_key_secret="secret")) == "sk-stored"
+    assert read_api_key(Settings("openai", api_key_parameter="/parameter")) == "sk-stored"
+    assert asked == [("secret", {"max_age": 300}), ("/parameter", {"decrypt": True, "max_age": 300})]
+    assert read_api_key(Settings("openai")) == "sk-of-the-shell"
+
+
+def test_a_missing_key_says_which_variables_were_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(ValueError, match="OPENAI_API_KEY_SECRET"):
+        read_api_key(Settings("openai"))
+    assert read_api_key(Settings("compatible", base_url="http://x")) == "none"
