@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiobotocore.config import AioConfig
@@ -20,9 +20,12 @@ from aiobotocore.session import AioSession, get_session
 
 from tests.support import engines
 from tests.support.engines import Engine
+from tests.support.proxy import FaultProxy
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
+
+    Connect = Callable[..., Awaitable[DynamoDBClient]]
 
 _used: Counter[str] = Counter()
 
@@ -72,11 +75,30 @@ def aws_session() -> AioSession:
 
 
 @pytest.fixture
-async def client(engine: Engine, aws_session: AioSession) -> AsyncIterator[DynamoDBClient]:
+async def connect(aws_session: AioSession) -> AsyncIterator[Connect]:
+    """A function that opens aiobotocore clients, which are closed after the test; it takes the URL and the attempts."""
+    async with AsyncExitStack() as opened:
+
+        async def connect(endpoint_url: str, attempts: int = 3) -> DynamoDBClient:
+            retries: Any = {"mode": "standard", "total_max_attempts": attempts}
+            config = AioConfig(connect_timeout=5, read_timeout=30, retries=retries)
+            client = aws_session.create_client("dynamodb", endpoint_url=endpoint_url, config=config)
+            return await opened.enter_async_context(client)
+
+        yield connect
+
+
+@pytest.fixture
+async def client(engine: Engine, connect: Connect) -> DynamoDBClient:
     """An aiobotocore client of the engine."""
-    config = AioConfig(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "max_attempts": 3})
-    async with aws_session.create_client("dynamodb", endpoint_url=engine.endpoint_url, config=config) as opened:
-        yield opened
+    return await connect(engine.endpoint_url)
+
+
+@pytest.fixture
+async def proxy(engine: Engine) -> AsyncIterator[FaultProxy]:
+    """A fault proxy in front of the engine; its meter counts only what passes it."""
+    async with FaultProxy(engine.endpoint_url) as running:
+        yield running
 
 
 @pytest.fixture

@@ -7,12 +7,10 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
-from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NoConnection
@@ -29,25 +27,17 @@ NO_ANSWER = (NoConnection, HTTPClientError)
 
 
 @pytest.fixture
-async def proxy(engine: Engine) -> AsyncIterator[FaultProxy]:
-    async with FaultProxy(engine.endpoint_url) as running:
-        yield running
-
-
-@pytest.fixture
-async def through(proxy: FaultProxy, aws_session: AioSession) -> AsyncIterator[DynamoDBClient]:
+async def through(proxy: FaultProxy, connect: Any) -> DynamoDBClient:
     """A client behind the proxy that never retries by itself."""
-    config = AioConfig(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 1})
-    async with aws_session.create_client("dynamodb", endpoint_url=proxy.url, config=config) as opened:
-        yield opened
+    client: DynamoDBClient = await connect(proxy.url, attempts=1)
+    return client
 
 
 @pytest.fixture
-async def retrying(proxy: FaultProxy, aws_session: AioSession) -> AsyncIterator[DynamoDBClient]:
+async def retrying(proxy: FaultProxy, connect: Any) -> DynamoDBClient:
     """A client behind the proxy that retries as the SDK does."""
-    config = AioConfig(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3})
-    async with aws_session.create_client("dynamodb", endpoint_url=proxy.url, config=config) as opened:
-        yield opened
+    client: DynamoDBClient = await connect(proxy.url, attempts=3)
+    return client
 
 
 def item(session_id: str, size: int = 0) -> dict[str, Any]:
