@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import AsyncIterator, Awaitable, Generator
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from . import client as clients
 from .capacity import KEY_LIMIT_BYTES
 from .engine import Engine
-from .errors import InvalidInputError, LeaseUnavailableError, SessionClosedError, StorageError
+from .errors import InvalidInputError, LeaseUnavailableError, SessionClosedError, SessionError, StorageError
 from .events import Event
 from .items import from_batch
 from .manifest import SEPARATOR
@@ -34,6 +35,8 @@ SESSION_ID_LIMIT_BYTES = KEY_LIMIT_BYTES - 16
 """Longest session id, in UTF-8 bytes: DynamoDB's limit for a key, less what a part's key adds."""
 
 _T = TypeVar("_T")
+
+_logger = logging.getLogger(__name__)
 
 
 class DynamoDBSession:
@@ -247,27 +250,30 @@ class DynamoDBSession:
 
     @asynccontextmanager
     async def lease(self, seconds: float, *, wait_seconds: float = 0.0) -> AsyncIterator[Lease]:
-        """Hold the session for one turn: nobody else who asks for a lease gets it, and what we write is fenced.
+        """Hold the session for one turn: until it ends nobody else takes a lease or writes.
 
-        While it is held, reads need no request, as nobody else writes; each write checks, at the commit point, that the
-        lease is still ours. A holder that dies frees it when it runs out. Costs one write to take and one to give back.
+        Reads then need no request; each write checks, at the commit point, that the lease is still ours. A holder that
+        dies frees it when it runs out; a ``clear_session`` of anybody ends it. Costs one write to take and one to give
+        back.
 
         Args:
             seconds: How long it lasts without being given back. In Lambda, the remaining time of the invocation.
             wait_seconds: How long to wait for another holder.
 
         Raises:
-            InvalidInputError: ``seconds`` is not positive.
+            InvalidInputError: ``seconds`` is not positive, or this object holds a lease already.
             LeaseUnavailableError: Another turn held it all the time; ``retry_after`` says for how long at most.
+            LeaseLostError: From a write in the turn: the lease ran out, was cleared or is somebody else's.
         """
         if seconds <= 0:
             raise InvalidInputError(f"session {self.session_id!r}: a lease lasts more than {seconds!r} seconds")
-        await self._take_lease(int(seconds * 1000), wait_seconds)
+        if self._engine.lease is not None:
+            raise InvalidInputError(f"session {self.session_id!r}: this object holds a lease already")
         try:
+            await self._take_lease(int(seconds * 1000), wait_seconds)
             yield Lease(self)
         finally:
-            async with self._lock:
-                await _settled(self._engine.release_lease())
+            await self._release_lease()
 
     async def _take_lease(self, milliseconds: int, wait_seconds: float) -> None:
         patience = Patience(wait_seconds)
@@ -284,9 +290,17 @@ class DynamoDBSession:
                     retry_after=left,
                 )
 
-    async def extend_lease(self, seconds: float) -> None:
-        """Let the lease held last so many seconds from now. Raises ``LeaseUnavailableError`` if it was taken over."""
-        await self._take_lease(int(seconds * 1000), 0.0)
+    async def _release_lease(self) -> None:
+        """A lease that cannot be given back runs out by itself: no reason for the turn to fail."""
+        async with self._lock:
+            try:
+                await _settled(self._engine.release_lease())
+            except SessionError as error:
+                _logger.warning("the lease of session %r could not be given back: %s", self.session_id, error)
+
+    async def _extend_lease(self, seconds: float) -> None:
+        async with self._open():
+            await _settled(self._engine.extend_lease(int(seconds * 1000)))
 
     # --- small things --------------------------------------------------------------------------------------------------
 
@@ -317,9 +331,9 @@ class Lease:
         """Let it last so many seconds from now.
 
         Raises:
-            LeaseUnavailableError: It ran out and somebody else took it.
+            LeaseLostError: It has run out, or was cleared.
         """
-        await self._session.extend_lease(seconds)
+        await self._session._extend_lease(seconds)
 
 
 class Connecting:

@@ -25,6 +25,7 @@ from .errors import (
     ContentionError,
     CorruptSessionError,
     LeaseLostError,
+    LeaseUnavailableError,
     OutcomeUnknownError,
     SessionError,
     UnavailableError,
@@ -240,7 +241,8 @@ class Engine:
         """Remove everything.
 
         A session that is one item is deleted with one request. One with parts is first emptied, which is the commit
-        point, then its parts go, then the head, unless somebody has written it again.
+        point, then its parts go, then the head, unless somebody has written it again. It needs no lease, and ends that
+        of anybody else.
         """
         if self._owner is None and self.lease is None and await self._cleared_single():
             self._known = None
@@ -251,9 +253,10 @@ class Engine:
                 return Step(None)
             empty = view.base.first(0)
             manifest = replace(empty.manifest, generation=empty.manifest.generation + 1)
-            return Step(replace(empty, manifest=manifest))
+            lease = view.base.lease if self._holds_lease(view.base) else None
+            return Step(replace(empty, manifest=manifest, lease=lease))
 
-        await self._commit(plan)
+        await self._commit(plan, fenced=self.lease is not None)
         head, self._known = self._known, None
         if head is None or not head.exists:
             return
@@ -304,46 +307,55 @@ class Engine:
     # --- the lease -------------------------------------------------------------------------------------------------
 
     async def take_lease(self, milliseconds: int) -> float | None:
-        """Take the lease if it is free, or extend our own.
+        """Take the lease if it is free.
 
         Returns:
             None when it is ours; otherwise the seconds until the holder's runs out.
         """
 
-        mine = self.lease
-
         async def plan(view: View) -> Step:
             now = self._now_milliseconds()
             held = view.base.lease
-            ours = held is not None and mine is not None and held.token == mine.token
-            if held is not None and held.until > now and not ours:
+            if held is not None and held.until > now:
                 return Step(None, result=(held.until - now) / 1000)
-            token = held.token if held is not None and ours else self._pending_commit
-            return Step(replace(view.base, lease=Lease(token, now + milliseconds)))
+            taken = Lease(self._pending_commit, now + milliseconds)
+            return Step(replace(view.base, lease=taken), result=taken)
 
-        left: float | None = await self._commit(plan, fenced=False)
-        if left is None and self._known is not None:
-            self.lease = self._known.lease
-        return left
+        outcome: Lease | float = await self._commit(plan, fenced=False)
+        if not isinstance(outcome, Lease):
+            return outcome
+        self.lease = outcome
+        return None
 
-    async def release_lease(self) -> None:
-        """Give the lease back; nothing happens if it is not ours any more."""
+    async def extend_lease(self, milliseconds: int) -> None:
+        """Let our lease run out so long from now. Raises ``LeaseLostError`` if it is not ours any more."""
         mine = self.lease
+        if mine is None:
+            raise LeaseLostError(f"session {self.session_id!r}: no lease is held")
 
         async def plan(view: View) -> Step:
-            if mine is None or view.base.lease is None or view.base.lease.token != mine.token:
-                return Step(None)
-            return Step(replace(view.base, lease=None))
+            extended = Lease(mine.token, self._now_milliseconds() + milliseconds)
+            return Step(replace(view.base, lease=extended), result=extended)
 
-        try:
-            await self._commit(plan, fenced=False)
-        finally:
-            self.lease = None
+        self.lease = await self._commit(plan)
+
+    async def release_lease(self) -> None:
+        """Give the lease back; nothing happens if it is not ours any more. Leaves no empty session behind."""
+        mine, self.lease = self.lease, None
+        if mine is None:
+            return
+
+        async def plan(view: View) -> Step:
+            if view.base.lease is None or view.base.lease.token != mine.token:
+                return Step(None, result=False)
+            return Step(replace(view.base, lease=None), result=True)
+
+        released = await self._commit(plan, fenced=False)
         head = self._known
-        if head is not None and head.exists and not head.count and head.lease is None:
+        if released and head is not None and not head.count:
+            self._known = None
             await self._erase_parts(head)
             await self._delete_emptied(head)
-            self._known = None
 
     def _holds_lease(self, head: Head) -> bool:
         return (
@@ -561,9 +573,19 @@ class Engine:
             raise WrongOwnerError(f"session {self.session_id!r} does not exist for this owner")
 
     def _check_lease(self, head: Head) -> None:
-        if self.lease is not None and not self._holds_lease(head):
-            raise LeaseLostError(
-                f"session {self.session_id!r}: the lease of this turn ran out or was taken over; nothing was written"
+        """The fence, at the commit point: with a lease, it must still be ours; without, nobody else may hold one."""
+        if self.lease is not None:
+            if not self._holds_lease(head):
+                raise LeaseLostError(
+                    f"session {self.session_id!r}: the lease of this turn ran out or was taken over; nothing was written"
+                )
+            return
+        left = 0 if head.lease is None else head.lease.until - self._now_milliseconds()
+        if left > 0:
+            raise LeaseUnavailableError(
+                f"session {self.session_id!r}: a turn is running; it ends in at most {left / 1000:.1f} s. Nothing was "
+                "written",
+                retry_after=left / 1000,
             )
 
     def now(self) -> int:

@@ -10,6 +10,8 @@
     ├── LeaseError
     │   ├── LeaseUnavailableError           another turn of the session is running
     │   └── LeaseLostError                  ours ran out; nothing was written
+    ├── RunNotPendingError                  no such run waits for a decision: decided before, or never parked
+    ├── DeadlineError (TimeoutError)        the turn was stopped in time; what it had completed is stored
     ├── CorruptSessionError                 a stored part cannot be read; nothing was overwritten
     ├── ContentionError                     other writers won until patience ran out; nothing was written
     ├── OutcomeUnknownError                 the write happened once or not at all, and we cannot tell which
@@ -70,6 +72,14 @@ class LeaseUnavailableError(LeaseError):
 
 class LeaseLostError(LeaseError):
     """The lease ran out or was taken over. The write was not made."""
+
+
+class RunNotPendingError(SessionError):
+    """No such run waits for a decision: somebody else decided first, it was discarded, or it never was."""
+
+
+class DeadlineError(SessionError, TimeoutError):
+    """The turn was stopped before its time was over. What it had completed is stored, and the history is valid."""
 
 
 class CorruptSessionError(SessionError):
