@@ -58,6 +58,8 @@ def make(name: str, path: Path, python: str, editable: str | None = None) -> Non
     began = time.monotonic()
     lock = LOCKS / f"{name}.txt"
     bootstrap()
+    if not interpreters.find(python):
+        _fetch(python)
     interpreter = interpreters.best(python)
     _say(f"{name}: {path.relative_to(ROOT)} on {interpreter}")
     if not _is_of(path, interpreter):
@@ -81,6 +83,19 @@ def bootstrap() -> None:
     pip = (str(WORK / "bootstrap" / "bin" / "python"), "-m", "pip", "--disable-pip-version-check")
     _run(*pip, "install", "--quiet", "--require-hashes", "--requirement", str(lock))
     UV.touch()
+
+
+def _fetch(version: str) -> None:
+    """Try to get an interpreter that is missing from the installer's own source; where that fails, another will do."""
+    _say(f"Python {version} is not on this machine: trying to fetch it")
+    options = ("--quiet", "--no-bin", "--install-dir", str(interpreters.FETCHED))
+    command = (str(UV), "python", "install", *options, version)
+    try:
+        fetched = subprocess.run(command, env={**os.environ, "UV_HTTP_RETRIES": "0"}, capture_output=True, timeout=180)
+    except subprocess.TimeoutExpired:
+        fetched = None
+    if not fetched or fetched.returncode:
+        _say(f"Python {version} could not be fetched")
 
 
 def _is_of(path: Path, interpreter: Path) -> bool:

@@ -9,7 +9,6 @@ managers keep interpreters side by side, so the neighbours of the running one ar
 
 from __future__ import annotations
 
-import functools
 import shutil
 import subprocess
 import sys
@@ -19,10 +18,12 @@ from pathlib import Path
 SUPPORTED = ("3.14", "3.13", "3.12", "3.11")
 """Versions that the library supports, newest first."""
 
+FETCHED = Path(__file__).resolve().parent.parent / ".work" / "python"
+"""Where an interpreter that this machine lacked was installed."""
+
 _PROBE = "import sys; print(sys.executable); print('.'.join(map(str, sys.version_info[:3])))"
 
 
-@functools.cache
 def find(version: str) -> Path | None:
     """The interpreter of one minor version.
 
@@ -56,6 +57,7 @@ def _candidates(version: str) -> Iterator[Path]:
     name = f"python{version}"
     if on_path := shutil.which(name):
         yield Path(on_path)
+    yield from FETCHED.glob(f"*/bin/{name}")
     yield Path(sys.base_prefix) / "bin" / name
     yield from sorted(Path(sys.base_prefix).parent.glob(f"*/bin/{name}"), reverse=True)
     yield Path("/usr/bin") / name
