@@ -226,6 +226,18 @@ async def test_a_client_killed_before_its_request_has_written_nothing(
     assert await stored(client, table) == {"a"}
 
 
+async def test_a_callback_that_fails_is_not_hidden_by_a_retry(engine: Engine, connect: Any, table: str) -> None:
+    def broken() -> None:
+        raise AssertionError("seen")
+
+    with pytest.raises(ExceptionGroup) as raised:
+        async with FaultProxy(engine.endpoint_url) as proxy:
+            proxy.on(1, faults.before(broken))
+            client = await connect(proxy.url)
+            await client.put_item(TableName=table, Item=item("a"))
+    assert raised.group_contains(AssertionError, match="seen")
+
+
 class TestMeter:
     """What passes the proxy is charged by the documented rules, from sizes that are really stored."""
 

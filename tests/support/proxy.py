@@ -104,6 +104,7 @@ class FaultProxy:
         self._rules: list[Rule] = []
         self._records: list[Record] = []
         self._peers: set[object] = set()
+        self._failures: list[Exception] = []
         self._count = 0
         self._ledger = Ledger()
 
@@ -158,9 +159,15 @@ class FaultProxy:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Stop listening and close every connection."""
+        """Stop listening and close every connection.
+
+        Raises:
+            ExceptionGroup: a callback or the proxy itself failed; a client that retries would have hidden it.
+        """
         await self._runner.cleanup()
         await self._engine.close()
+        if self._failures:
+            raise ExceptionGroup("in the fault proxy", self._failures)
 
     async def _answer(self, incoming: web.Request) -> web.StreamResponse:
         request = await self._receive(incoming)
@@ -178,6 +185,9 @@ class FaultProxy:
             reply = None
         except UnknownCostError as unknown:
             reply = failure("UnknownCostException", message=str(unknown))
+        except Exception as error:
+            self._failures.append(error)
+            raise
         self._note(request, reply, units, faulty=rule is not None)
         if reply is None:
             if incoming.transport:
