@@ -230,11 +230,12 @@ async def test_a_callback_that_fails_is_not_hidden_by_a_retry(engine: Engine, co
     def broken() -> None:
         raise AssertionError("seen")
 
+    proxy = await FaultProxy(engine.endpoint_url).__aenter__()
+    proxy.on(1, faults.before(broken))
+    client = await connect(proxy.url)
+    await client.put_item(TableName=table, Item=item("a"))
     with pytest.raises(ExceptionGroup) as raised:
-        async with FaultProxy(engine.endpoint_url) as proxy:
-            proxy.on(1, faults.before(broken))
-            client = await connect(proxy.url)
-            await client.put_item(TableName=table, Item=item("a"))
+        await proxy.__aexit__()
     assert raised.group_contains(AssertionError, match="seen")
 
 
