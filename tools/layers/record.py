@@ -1,0 +1,94 @@
+"""Print the modules of a layer that functions import: those that get bytecode.
+
+    python3.13 -I tools/layers/record.py LAYER/python functions/agent SITE_PACKAGES > layer/bytecode.txt
+
+The layer has 4,000 modules, of which functions import 1,600. This does what functions do: the reference agent's
+imports, a model client, a DynamoDB request, clients of other services, Powertools' common utilities. SITE_PACKAGES
+stands for what the managed runtime itself has: boto3.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import os
+import sys
+from pathlib import Path
+
+AGENT = ("app", "agent", "agents.testing", "agents.extensions.memory.encrypt_session")
+MODELS = ("agents.models.openai_responses", "agents.models.openai_chatcompletions")
+POWERTOOLS = ("batch", "data_classes", "idempotency", "parameters", "typing")
+NOWHERE = "http://127.0.0.1:9"
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "x",
+    "AWS_SECRET_ACCESS_KEY": "x",
+    "AWS_REGION": "us-east-1",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_MAX_ATTEMPTS": "1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "POWERTOOLS_SERVICE_NAME": "agent",
+    "POWERTOOLS_TRACE_DISABLED": "1",
+}
+
+
+def main(layer: Path, function: Path, runtime: Path) -> None:
+    """Do what functions do, then print what that imported."""
+    sys.path[:0] = [str(function), str(layer)]
+    sys.path.append(str(runtime))
+    sys.dont_write_bytecode = True
+    os.environ.update(ENVIRONMENT)
+    for name in (*AGENT, *MODELS, *(f"aws_lambda_powertools.utilities.{name}" for name in POWERTOOLS)):
+        importlib.import_module(name)
+    asyncio.run(ask_a_model())
+    asyncio.run(ask_dynamodb())
+    use_boto3()
+    for path in sorted(imported(layer.resolve())):
+        print(path)
+
+
+async def ask_a_model() -> None:
+    """Import what an HTTP client and OpenAI's API need, which they put off until they are used."""
+    from openai import AsyncOpenAI, OpenAIError
+
+    client = AsyncOpenAI(api_key="x", base_url=NOWHERE, max_retries=0)
+    async with client:
+        for request in (
+            lambda: client.responses.create(model="x", input="x"),
+            lambda: client.chat.completions.create(model="x", messages=[{"role": "user", "content": "x"}]),
+        ):
+            with contextlib.suppress(OpenAIError):
+                await request()
+
+
+async def ask_dynamodb() -> None:
+    """Import what a request needs, and the exceptions of its failure."""
+    from aiobotocore.session import get_session
+    from botocore.exceptions import BotoCoreError
+
+    async with get_session().create_client("dynamodb", endpoint_url=NOWHERE) as client:
+        client.exceptions.ConditionalCheckFailedException  # noqa: B018
+        with contextlib.suppress(BotoCoreError):
+            await client.get_item(TableName="x", Key={"session_id": {"S": "x"}})
+
+
+def use_boto3() -> None:
+    """Import what the runtime's own boto3 takes from the layer."""
+    import boto3
+    from botocore.exceptions import BotoCoreError
+
+    for service, operation in (("s3", "list_buckets"), ("sqs", "list_queues"), ("secretsmanager", "list_secrets")):
+        with contextlib.suppress(BotoCoreError):
+            getattr(boto3.client(service, endpoint_url=NOWHERE), operation)()
+    boto3.resource("dynamodb")
+
+
+def imported(layer: Path) -> set[str]:
+    """The layer's modules that are loaded, as paths within it."""
+    files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+    paths = {Path(file).resolve() for file in files if file and file.endswith(".py")}
+    return {path.relative_to(layer).as_posix() for path in paths if path.is_relative_to(layer)}
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:4]))
