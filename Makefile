@@ -7,7 +7,7 @@ BIN := .work/venv/bin
 BENCH := bench-reference bench-strands bench-langgraph
 
 .DEFAULT_GOAL := help
-.PHONY: help setup engines lock test bench lint format clean
+.PHONY: help setup demo chat engines layer bytecode lock test bench lint format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,6 +15,12 @@ help: ## this list
 setup: .work/venv/.ready ## the developer's environment, in .work/venv
 
 engines: .work/engines/.ready ## the DynamoDB engines that tests run on, in .work/engines
+
+demo: setup .work/envs/emulator/.ready ## a conversation over several cold execution environments
+	@$(BIN)/python -m tools.demo --runtime $(RUNTIME)
+
+chat: setup .work/envs/emulator/.ready ## talk to the agent: make chat SESSION=ada
+	@$(BIN)/python -m tools.chat $(SESSION)
 
 test: setup engines ## all tests, or some: make test ARGS="tests/unit -k head"
 	@$(BIN)/python -m pytest $(ARGS)
@@ -28,8 +34,17 @@ lint: setup ## style, format and types
 format: setup ## rewrite the code in the project's style
 	@$(BIN)/ruff check --fix; $(BIN)/ruff format
 
-lock: setup ## renew the lock files from requirements/*.in
+layer: ## the layer: .work/layer/x86_64-3.13; make layer ARGS="--variant lean --arch arm64 --python 3.12"
+	@$(PYTHON) tools/build_layer.py --python $(RUNTIME) $(ARGS)
+
+lock: setup ## renew the lock files from requirements/*.in and layer/*.in
 	@tools/lock.sh
+
+bytecode: setup ## which modules of the layer are compiled: those that functions import
+	@$(PYTHON) tools/build_layer.py --python $(RUNTIME)
+	@$(BIN)/python -I tools/layers/record.py .work/layer/x86_64-$(RUNTIME)/python functions/agent \
+		"$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" > layer/bytecode.new
+	@mv layer/bytecode.new layer/bytecode.txt
 
 clean: ## remove everything that was installed or built
 	rm -rf .work .aws-sam

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from agents import Agent, AgentsException, Runner, function_tool, set_tracing_disabled
+from agents import Agent, AgentsException, Runner, ToolCallItem, function_tool, set_tracing_disabled
 from openai import OpenAIError
 
 import calculator
@@ -32,12 +32,14 @@ class Turn:
 
     Attributes:
         answer: What the agent said.
+        tools: The names of the tools that it used, in order.
         model: The name of the model that answered.
         input_tokens: Tokens the model read.
         output_tokens: Tokens the model wrote.
     """
 
     answer: str
+    tools: list[str]
     model: str
     input_tokens: int
     output_tokens: int
@@ -88,6 +90,7 @@ async def take_turn(settings: Settings, session: Session, message: str) -> Turn:
     usage = result.context_wrapper.usage
     return Turn(
         answer=str(result.final_output),
+        tools=[item.tool_name or "" for item in result.new_items if isinstance(item, ToolCallItem)],
         model="offline" if settings.provider == "offline" else settings.model_name,
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,

@@ -61,7 +61,7 @@ async def send_message(request: Request) -> dict[str, Any]:
     metrics.add_metric("TurnLatency", MetricUnit.Milliseconds, (time.perf_counter() - started) * 1000)
     metrics.add_metric("InputTokens", MetricUnit.Count, turn.input_tokens)
     metrics.add_metric("OutputTokens", MetricUnit.Count, turn.output_tokens)
-    return {"session_id": request.session_id, "answer": turn.answer, "model": turn.model}
+    return {"session_id": request.session_id, "answer": turn.answer, "tools": turn.tools, "model": turn.model}
 
 
 async def read_history(request: Request) -> dict[str, Any]:

@@ -10,19 +10,21 @@ environments. `kill` ends one as Lambda does: without asking. A cold start is a 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import platform
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 ROOT = Path(__file__).resolve().parents[2]
 FUNCTION = ROOT / "functions" / "agent"
@@ -77,7 +79,8 @@ class Emulator:
         self._timeout_seconds = timeout_seconds
         self._process: subprocess.Popen[bytes] | None = None
         self._port = 0
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as this object
+        self._output: IO[bytes] | None = None
+        self._log = ""
 
     def start(self) -> Self:
         """Start the environment; the function itself is imported at the first call.
@@ -86,6 +89,7 @@ class Emulator:
             RuntimeError: it did not start.
         """
         self._port, api_port = _free_ports(2)
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by kill
         self._process = subprocess.Popen(
             [
                 _program(),
@@ -96,8 +100,8 @@ class Emulator:
             env=self._environ,
             cwd=self._folder,
             stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log,
+            stdout=self._output,
+            stderr=self._output,
             start_new_session=True,  # a group, so that the runtime dies with the emulator
         )
         self._wait_until_it_listens()
@@ -125,19 +129,23 @@ class Emulator:
         process, self._process = self._process, None
         if process:
             _kill_group(process)
+        self._log, output, self._output = self.log, self._output, None
+        if output:
+            output.close()
 
     @property
     def log(self) -> str:
-        """What the function and its runtime wrote so far."""
-        size = os.fstat(self._log.fileno()).st_size
-        return os.pread(self._log.fileno(), size, 0).decode(errors="replace")
+        """What the function and its runtime wrote since the start."""
+        if self._output is None:
+            return self._log
+        size = os.fstat(self._output.fileno()).st_size
+        return os.pread(self._output.fileno(), size, 0).decode(errors="replace")
 
     def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
         self.kill()
-        self._log.close()
 
     def _wait_until_it_listens(self) -> None:
         deadline = time.monotonic() + _START_SECONDS
@@ -162,6 +170,21 @@ def python_version() -> str:
 def architecture() -> str:
     """This machine's, in Lambda's words: "x86_64" or "arm64"."""
     return {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
+
+
+@functools.cache
+def built_layer() -> Path:
+    """The folder that the built layer adds to a function's import path; builds the layer if its sources changed.
+
+    Raises:
+        RuntimeError: it could not be built.
+    """
+    builder = str(ROOT / "tools" / "build_layer.py")
+    command = [sys.executable, builder, "--arch", architecture(), "--python", python_version()]
+    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    if built.returncode:
+        raise RuntimeError(f"the layer was not built: {built.stderr or built.stdout}")
+    return ROOT / ".work" / "layer" / f"{architecture()}-{python_version()}" / "python"
 
 
 def _program() -> Path:

@@ -25,6 +25,7 @@ EXPECTED = {
     "first_turn": Request("message", "ada-lovelace", "Hello, my name is Ada."),
     "tool_turn": Request("message", "ada-lovelace", "What is 17.5 * 2340 / 100?"),
     "follow_up": Request("message", "ada-lovelace", "What is my name?"),
+    "recall": Request("message", "ada-lovelace", "What did I say first?"),
     "history": Request("history", "ada-lovelace", limit=20),
     "clear": Request("clear", "ada-lovelace"),
     "http_message": Request("message", "ada-lovelace", "Hello, my name is Ada."),

@@ -1,0 +1,180 @@
+"""Talk to the agent on this machine (`make chat`), and pick an earlier conversation up again by its id.
+
+The table lives in memory while the chat runs; what it holds is written to .work/chat.jsonl after every turn and read
+back at the next start.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.support import rie
+from tools import local_stack
+from tools.conversation import USER, console, heading, show_answer, show_bill, show_history, show_stored
+from tools.local_stack import Item, LocalStack
+
+STORE = rie.ROOT / ".work" / "chat.jsonl"
+
+HELP = """\
+  /history        the conversation so far
+  /session ID     go to another conversation, old or new
+  /sessions       the conversations in the table
+  /clear          forget this conversation
+  /cold           kill the execution environment; the next turn starts another
+  /table          what the table holds
+  /cost           what the requests to the table cost since the start
+  /quit           leave; the conversations are kept in .work/chat.jsonl"""
+
+
+class Chat:
+    """One person at one terminal.
+
+    Args:
+        stack: Where the function runs.
+        session_id: The conversation to begin with.
+    """
+
+    def __init__(self, stack: LocalStack, session_id: str) -> None:
+        self.session_id = session_id
+        self._stack = stack
+        self._environment: rie.Emulator | None = None
+        self._turns = 0
+        self._commands: dict[str, Callable[[str], None]] = {
+            "/history": lambda _: self.history(),
+            "/session": self.go_to,
+            "/sessions": lambda _: console.print("\n".join(f"  {known}" for known in self.sessions()) or "  none yet"),
+            "/clear": lambda _: self.clear(),
+            "/cold": lambda _: self.cool(),
+            "/table": lambda _: show_stored(self._stack.items()),
+            "/cost": lambda _: show_bill(self._stack.bill(), max(1, self._turns)),
+            "/help": lambda _: console.print(HELP),
+        }
+
+    def run(self) -> None:
+        """Take lines until /quit, or the end of the input."""
+        self.go_to(self.session_id)
+        while (line := self._line()) is not None:
+            command, _, argument = line.partition(" ")
+            if command in self._commands:
+                self._commands[command](argument.strip())
+            elif command.startswith("/"):
+                console.print(f"  there is no {command}; what there is:\n{HELP}", markup=False)
+            elif line:
+                self.send(line)
+        self.cool()
+
+    def send(self, message: str) -> None:
+        """Send a message, and show the answer."""
+        show_answer(self._invoke({"session_id": self.session_id, "message": message}))
+        self._turns += 1
+        save(self._stack.items())
+
+    def history(self) -> None:
+        """Show the conversation so far."""
+        answer = self._invoke({"session_id": self.session_id, "action": "history"})
+        if "error" in answer:
+            show_answer(answer)
+        elif answer["items"]:
+            show_history(answer["items"])
+        else:
+            console.print("  [dim]nothing has been said yet[/]")
+
+    def clear(self) -> None:
+        """Forget the conversation."""
+        self._invoke({"session_id": self.session_id, "action": "clear"})
+        save(self._stack.items())
+        console.print("  [dim]forgotten[/]")
+
+    def go_to(self, session_id: str) -> None:
+        """Go to a conversation, and show what was said in it."""
+        self.session_id = session_id or self.session_id
+        heading(f"session {self.session_id}")
+        if self.session_id in self.sessions():
+            self.history()
+
+    def cool(self) -> None:
+        """Kill the execution environment."""
+        environment, self._environment = self._environment, None
+        if environment:
+            environment.kill()
+
+    def sessions(self) -> list[str]:
+        """The ids of the conversations in the table."""
+        ids = (item["session_id"]["S"] for item in self._stack.items())
+        return sorted(session_id for session_id in ids if "#~" not in session_id)
+
+    def _invoke(self, event: dict[str, Any]) -> dict[str, Any]:
+        if self._environment is None:
+            self._environment = self._stack.environment().start()
+            waiting = "a cold start …"
+        else:
+            waiting = "thinking …"
+        try:
+            with console.status(waiting):
+                answer: dict[str, Any] = self._environment.invoke(event).answer
+        except rie.FunctionError as error:
+            return {"status": 500, "error": str(error)}
+        return answer
+
+    def _line(self) -> str | None:
+        try:
+            line = console.input(f"[{USER}]{'you':>8}[/]  ").strip()
+        except (EOFError, KeyboardInterrupt):
+            console.print()
+            return None
+        return None if line == "/quit" else line
+
+
+def save(items: list[Item], path: Path = STORE) -> None:
+    """Write a table's items to a file, whole or not at all."""
+    fresh = path.with_suffix(".new")
+    with fresh.open("w") as lines:
+        for item in items:
+            lines.write(json.dumps(item, default=_encode_bytes, ensure_ascii=False) + "\n")
+    fresh.replace(path)
+
+
+def load(path: Path = STORE) -> list[Item]:
+    """Read the items that `save` wrote; none if it never did."""
+    if not path.exists():
+        return []
+    with path.open() as lines:
+        return [json.loads(line, object_hook=_decode_bytes) for line in lines]
+
+
+def _encode_bytes(value: bytes) -> dict[str, str]:
+    return {"base64": base64.b64encode(value).decode()}
+
+
+def _decode_bytes(value: dict[str, Any]) -> Any:
+    return base64.b64decode(value["base64"]) if value.keys() == {"base64"} else value
+
+
+def main() -> int:
+    """Chat until the person leaves."""
+    parser = argparse.ArgumentParser(description="Talk to the agent on this machine.")
+    parser.add_argument("session_id", nargs="?", default="you", help="the conversation (default: %(default)s)")
+    arguments = parser.parse_args()
+    try:
+        with (
+            console.status("starting") as status,
+            local_stack.running(lambda step: status.update(f"{step} …")) as stack,
+        ):
+            stack.restore(load())
+            status.stop()
+            console.print(f"The {stack.model['MODEL_PROVIDER']} model answers. /help lists what else there is.")
+            Chat(stack, arguments.session_id).run()
+    except RuntimeError as error:
+        console.print(f"[bold red]the chat could not run:[/] {error}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

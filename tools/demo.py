@@ -1,0 +1,99 @@
+"""A conversation over several invocations, each in a fresh execution environment (`make demo`).
+
+Between two turns the environment is killed and another started cold: what the agent remembers, it has from the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.panel import Panel
+
+from tests.support import rie
+from tools import local_stack
+from tools.conversation import USER, console, heading, say, show_answer, show_bill, show_stored
+from tools.local_stack import LocalStack
+
+EVENTS = Path(__file__).resolve().parents[1] / "events"
+CONVERSATION = ("first_turn", "tool_turn", "follow_up", "recall")
+
+
+def main() -> int:
+    """Play the sample conversation."""
+    wanted = _arguments().runtime
+    began = time.monotonic()
+    try:
+        with (
+            console.status("starting") as status,
+            local_stack.running(lambda step: status.update(f"{step} …")) as stack,
+        ):
+            status.stop()
+            introduce(stack, wanted)
+            for number, name in enumerate(CONVERSATION, start=1):
+                turn(stack, number, json.loads((EVENTS / f"{name}.json").read_text()))
+            conclude(stack)
+    except RuntimeError as error:
+        console.print(f"[bold red]the demo could not run:[/] {error}")
+        return 1
+    console.print(f"\n[dim]The demo took {time.monotonic() - began:.1f} s.[/]")
+    return 0
+
+
+def introduce(stack: LocalStack, wanted: str) -> None:
+    """Say what runs here."""
+    version = rie.python_version()
+    instead = "the template's runtime" if version == wanted else f"since the template's {wanted} was not found here"
+    model = stack.model["MODEL_PROVIDER"]
+    name = stack.model.get("MODEL_NAME", "the function's default model")
+    console.print(
+        Panel(
+            f"function   functions/agent, in Lambda's own runtime client\n"
+            f"python     {version}, {instead}\n"
+            f"layer      {rie.built_layer().relative_to(rie.ROOT)}\n"
+            f"table      DynamoDB, emulated by moto on this machine\n"
+            f"model      {'offline: a few rules, no network' if model == 'offline' else f'{model}: {name}'}",
+            title="A conversation that survives its execution environments",
+            expand=False,
+        )
+    )
+
+
+def turn(stack: LocalStack, number: int, event: dict[str, Any]) -> None:
+    """Play one turn in an environment of its own, which is killed afterwards."""
+    with stack.environment() as environment:
+        with console.status("a cold start …"):
+            invocation = environment.invoke(event)
+        heading(f"environment {number}, cold start {invocation.seconds:.1f} s")
+        say("you", USER, event["message"])
+        show_answer(invocation.answer)
+
+
+def conclude(stack: LocalStack) -> None:
+    """Show what is left, what it cost, and what to do next."""
+    heading("every environment is gone; the table holds")
+    show_stored(stack.items())
+    heading("what the conversation cost at the table")
+    show_bill(stack.bill(), len(CONVERSATION))
+    heading("next")
+    console.print(
+        "  make chat                    talk to it yourself\n"
+        "  OPENAI_API_KEY=… make demo   the same with OpenAI's model\n"
+        "  functions/agent/agent.py     give it other instructions or tools\n"
+        "  sam build && sam deploy      the same in your AWS account\n"
+        "  make test                    what the library promises, on real engines"
+    )
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Play a conversation over several execution environments.")
+    parser.add_argument("--runtime", default="3.13", help="the template's Python version (default: %(default)s)")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

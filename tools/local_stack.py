@@ -1,0 +1,127 @@
+"""The whole of what runs in AWS, on this machine: the function in Lambda's runtime client, its layer, and a table.
+
+    with running() as stack:
+        with stack.environment() as environment:      # a cold execution environment
+            environment.invoke({"session_id": "ada", "message": "Hello"})
+        stack.bill()                                   # what the requests to the table cost
+
+The function reaches the table, moto's, through a proxy that counts requests and capacity units. Nothing leaves this
+machine, except to the model's provider if a key is set.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import boto3
+
+from tests.support import engines, rie
+from tests.support.meter import Bill
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TABLE = "sessions"
+MODEL_VARIABLES = ("MODEL_PROVIDER", "MODEL_NAME", "MODEL_BASE_URL", "OPENAI_API_KEY")
+
+Item = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class LocalStack:
+    """A running stack.
+
+    Attributes:
+        endpoint_url: The table's, through the proxy that counts.
+        table: A client of the table that is not counted.
+        model: What the function is told about its model.
+    """
+
+    endpoint_url: str
+    table: Any
+    model: Mapping[str, str]
+
+    def environment(self) -> rie.Emulator:
+        """A new execution environment of the function, not started yet."""
+        variables = {
+            "SESSION_TABLE": TABLE,
+            "SESSION_TTL_SECONDS": str(30 * 86_400),
+            "AWS_ENDPOINT_URL_DYNAMODB": self.endpoint_url,
+            "POWERTOOLS_SERVICE_NAME": "agent",
+            "POWERTOOLS_METRICS_NAMESPACE": "OpenAIAgents",
+        }
+        folders = [rie.FUNCTION, rie.built_layer()]
+        return rie.Emulator("app.handler", folders, variables | dict(self.model), timeout_seconds=120)
+
+    def bill(self) -> Bill:
+        """What the function's requests to the table cost so far."""
+        with urllib.request.urlopen(f"{self.endpoint_url}/proxy/bill") as answer:  # noqa: S310 - our own http URL
+            return Bill.from_json(json.load(answer))
+
+    def items(self) -> list[Item]:
+        """Everything that the table holds, in DynamoDB's own form."""
+        pages = self.table.get_paginator("scan").paginate(TableName=TABLE)
+        return [item for page in pages for item in page["Items"]]
+
+    def restore(self, items: Iterable[Item]) -> None:
+        """Put items, such as `items` returned them, into the table."""
+        for item in items:
+            self.table.put_item(TableName=TABLE, Item=item)
+
+
+@contextmanager
+def running(progress: Callable[[str], None] = lambda _: None) -> Iterator[LocalStack]:
+    """Run a stack for the time of a with-block.
+
+    Args:
+        progress: Told what is being done.
+
+    Raises:
+        RuntimeError: A part of it could not be built or started.
+    """
+    progress("building the layer")
+    rie.built_layer()
+    progress("starting DynamoDB")
+    with engines.start("moto") as engine, _metered(engine.endpoint_url) as endpoint_url:
+        yield LocalStack(endpoint_url, _new_table(engine.endpoint_url), chosen_model())
+
+
+def chosen_model(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What the function is told about its model: what this shell says; with nothing but a key, OpenAI's."""
+    said = {name: environ[name] for name in MODEL_VARIABLES if environ.get(name)}
+    if "MODEL_PROVIDER" in said:
+        return said
+    if "MODEL_BASE_URL" in said:
+        return said | {"MODEL_PROVIDER": "compatible"}
+    return said | {"MODEL_PROVIDER": "openai" if "OPENAI_API_KEY" in said else "offline"}
+
+
+def _new_table(endpoint_url: str) -> Any:
+    credentials = {"aws_access_key_id": "local", "aws_secret_access_key": "local", "region_name": "us-east-1"}
+    table = boto3.client("dynamodb", endpoint_url=endpoint_url, **credentials)
+    table.create_table(
+        TableName=TABLE,
+        KeySchema=[{"AttributeName": "session_id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "session_id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    return table
+
+
+@contextmanager
+def _metered(endpoint_url: str) -> Iterator[str]:
+    command = [sys.executable, "-m", "tests.support.proxy", endpoint_url]
+    with subprocess.Popen(command, cwd=rie.ROOT, stdout=subprocess.PIPE, text=True) as proxy:
+        assert proxy.stdout
+        try:
+            yield proxy.stdout.readline().strip()
+        finally:
+            proxy.terminate()
