@@ -22,7 +22,7 @@ demo: setup .work/envs/emulator/.ready ## a conversation over several cold execu
 chat: setup .work/envs/emulator/.ready ## talk to the agent: make chat SESSION=ada
 	@$(BIN)/python -m tools.chat $(SESSION)
 
-test: setup engines ## all tests, or some: make test ARGS="tests/unit -k head"
+test: setup engines .work/envs/emulator/.ready ## all tests, or some: make test ARGS="tests/unit -k head"
 	@$(BIN)/python -m pytest $(ARGS)
 
 bench: setup engines $(BENCH:%=.work/envs/%/.ready) ## what a turn costs, beside other stores: docs/bench.md (10 min.)
