@@ -52,10 +52,12 @@ class Lease:
     until: int
 
     def pack(self) -> str:
+        """The stored form."""
         return f"{self.token.hex()}@{self.until}"
 
     @classmethod
     def unpack(cls, packed: str) -> Lease:
+        """The lease that ``pack`` packed. Raises ``DamagedRecordError``."""
         token, _, until = packed.partition("@")
         try:
             return cls(bytes.fromhex(token), int(until))
@@ -101,6 +103,10 @@ class Head:
     def count(self) -> int:
         """Items in the history."""
         return self.manifest.count + self.tail.count
+
+    def is_same(self, other: Head) -> bool:
+        """Whether both are the same stored item: what is to replace one could still replace the other."""
+        return (self.exists, self.commit, self.foreign_text) == (other.exists, other.commit, other.foreign_text)
 
     # --- transitions -----------------------------------------------------------------------------------------------
 

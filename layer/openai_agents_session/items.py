@@ -166,7 +166,7 @@ def _item_text(session_id: str, index: int, item: Any) -> bytes:
     value = item.model_dump(mode="json") if hasattr(item, "model_dump") else item
     if not isinstance(value, dict):
         raise InvalidItemError(
-            f"session {session_id!r}: item {index} is a {type(item).__name__}; conversation items are JSON objects (dicts)",
+            f"session {session_id!r}: item {index} is a {type(item).__name__}, not a JSON object (dict)",
             index=index,
         )
     try:

@@ -11,7 +11,7 @@ manifest knows about, because it knows every slot.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field, replace
 
 from .capacity import write_units
@@ -72,10 +72,12 @@ class Manifest:
 
     @property
     def free_kilobytes(self) -> int:
+        """KB that garbage occupies."""
         return sum(kilobytes for _, kilobytes in self.free)
 
     @property
     def live_kilobytes(self) -> int:
+        """KB that live segments occupy."""
         return sum(segment.kilobytes for segment in self.segments)
 
     def reserving(self, slots: int, kilobytes: int = 1) -> Manifest:
@@ -89,12 +91,12 @@ class Manifest:
         added = tuple((slot, 0) for slot in range(self.slot_count, self.slot_count + missing))
         return replace(self, free=self.free + added, slot_count=self.slot_count + missing)
 
-    def choose_slots(self, sizes: Iterable[int]) -> tuple[int, ...] | None:
-        """Free slots for chunks of these sizes in bytes, or None when there are too few.
+    def choose_slots(self, sizes: Iterable[int], taken: Container[int] = ()) -> tuple[int, ...] | None:
+        """Free slots for chunks of these sizes in bytes, without those taken, or None when there are too few.
 
         Of the slots that cost no more than the chunk itself, the fullest: writing over it is free of extra charge.
         """
-        left = dict(self.free)
+        left = {slot: kilobytes for slot, kilobytes in self.free if slot not in taken}
         chosen: list[int] = []
         for size in sizes:
             if not left:
@@ -128,9 +130,7 @@ class Manifest:
                 gone.append(segment)
         if not gone:
             return replace(self, segments=tuple(kept))
-        return replace(
-            self, segments=tuple(kept), free=self.free + _slots_of(gone), generation=self.generation + 1
-        )
+        return replace(self, segments=tuple(kept), free=self.free + _slots_of(gone), generation=self.generation + 1)
 
     def only(self, segments: Iterable[Segment]) -> Manifest:
         """With only some of its segments; the others become garbage."""
@@ -205,9 +205,7 @@ NO_PARTS = Manifest()
 
 
 def _slots_of(segments: Iterable[Segment]) -> tuple[tuple[int, int], ...]:
-    return tuple(
-        (slot, -(-segment.kilobytes // len(segment.slots))) for segment in segments for slot in segment.slots
-    )
+    return tuple((slot, -(-segment.kilobytes // len(segment.slots))) for segment in segments for slot in segment.slots)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ class Patience:
 
     @property
     def seconds(self) -> float:
+        """How long it lasts in all."""
         return self._seconds
 
     async def pause(self, *, conflict: bool = False) -> bool:

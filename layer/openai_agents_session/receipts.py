@@ -36,7 +36,7 @@ def renew_writers() -> None:
     Copies that went on with one identity would take each other's commits for their own. Called after a fork, and after
     the restore of a snapshot.
     """
-    global _copies  # noqa: PLW0603 - one per process by nature
+    global _copies
     _copies += 1
 
 

@@ -133,9 +133,10 @@ class Table:
         condition, names, values = _unchanged(head)
         await self._delete(head.session_id, condition, names, values)
 
-    async def delete_if_single(self, session_id: str) -> None:
-        """Delete a session that is one item, or none. Raises ``Refused`` with the item when it may have parts."""
-        await self._delete(session_id, "attribute_not_exists(#parts)", {"#parts": "parts"}, {})
+    async def delete_seen(self, session_id: str, item: Attributes) -> None:
+        """Delete a session's item if it is still the one that was seen, readable or not. Raises like ``put_head``."""
+        condition, names, values = _still(item.get("commit"), item.get("conversation_data"))
+        await self._delete(session_id, condition, names, values)
 
     async def _delete(self, key: str, condition: str, names: dict[str, str], values: dict[str, Any]) -> None:
         await self._send(
@@ -226,37 +227,38 @@ class Table:
         """Delete an item whatever it is: for repair and for erasing a session, never in passing."""
         await self._send("delete_item", TableName=self.name, Key=_key(key))
 
-    async def set_part_expiry(self, key: str, epoch: bytes, generation: int, expires: int | None) -> None:
+    async def set_part_expiry(
+        self, key: str, epoch: bytes, generation: int, expires: int | None, number: int
+    ) -> None:
         """Let a part live longer: until ``expires``, or for good. Never shorter than it already does.
+
+        Args:
+            key: The part.
+            epoch: Its life.
+            generation: Its generation.
+            expires: Unix seconds, or None for good.
+            number: Of the head write that needs it. What an earlier one still wants, ``bound_part`` above all, is void.
 
         Raises:
             Refused: It already lives longer, or is not that part any more.
             Unsettled: It failed, or nobody knows.
         """
-        names = {"#epoch": "epoch", "#generation": "generation", "#ttl": "ttl"}
-        values: dict[str, Any] = {":epoch": {"B": epoch}, ":generation": {"N": str(generation)}}
-        condition = "#epoch = :epoch AND #generation = :generation AND attribute_exists(#ttl)"
+        condition, names, values = _part_condition(epoch, generation, number)
+        condition += " AND (attribute_not_exists(#fence) OR #fence <= :number)"
         if expires is None:
-            update = "REMOVE #ttl"
+            update = "SET #fence = :number REMOVE #ttl"
         else:
-            update = "SET #ttl = :ttl"
-            condition += " AND #ttl < :ttl"
+            update = "SET #fence = :number, #ttl = :ttl"
+            condition += " AND attribute_exists(#ttl) AND #ttl < :ttl"
             values[":ttl"] = {"N": str(expires)}
         await self._update(key, update, condition, names, values)
 
-    async def bound_part(self, key: str, epoch: bytes, generation: int, expires: int) -> None:
-        """Give a part that lived for good an end. Raises like ``set_part_expiry``."""
-        await self._update(
-            key,
-            "SET #ttl = :ttl",
-            "#epoch = :epoch AND #generation = :generation AND attribute_not_exists(#ttl)",
-            {"#epoch": "epoch", "#generation": "generation", "#ttl": "ttl"},
-            {
-                ":epoch": {"B": epoch},
-                ":generation": {"N": str(generation)},
-                ":ttl": {"N": str(expires)},
-            },
-        )
+    async def bound_part(self, key: str, epoch: bytes, generation: int, expires: int, number: int) -> None:
+        """Give a part that lived for good an end, unless a later head needs it. Raises like ``set_part_expiry``."""
+        condition, names, values = _part_condition(epoch, generation, number)
+        condition += " AND attribute_not_exists(#ttl) AND (attribute_not_exists(#fence) OR #fence < :number)"
+        values[":ttl"] = {"N": str(expires)}
+        await self._update(key, "SET #fence = :number, #ttl = :ttl", condition, names, values)
 
     async def _update(
         self, key: str, update: str, condition: str, names: dict[str, str], values: dict[str, Any]
@@ -305,7 +307,9 @@ class Table:
             if "already enabled" not in str(error):
                 raise StorageError(f"table {self.name!r}: TTL could not be enabled: {error}") from error
 
-    async def scan_page(self, start: Attributes | None, patience: Patience) -> tuple[list[Attributes], Attributes | None]:
+    async def scan_page(
+        self, start: Attributes | None, patience: Patience
+    ) -> tuple[list[Attributes], Attributes | None]:
         """One page of all items, and where the next begins. Reads, and costs, the whole table in the end."""
         more: dict[str, Any] = {"ExclusiveStartKey": start} if start else {}
         response = await self._read("scan", patience, TableName=self.name, ConsistentRead=True, **more)
@@ -341,7 +345,7 @@ class Table:
     async def _answer(self, operation: str, request: dict[str, Any]) -> Any:
         try:
             return await getattr(self.client, operation)(**request)
-        except (ClientError, BotoCoreError, asyncio.TimeoutError) as error:
+        except (ClientError, BotoCoreError, TimeoutError) as error:
             raise _translated(self.name, error) from error
 
 
@@ -357,7 +361,7 @@ def _translated(table_name: str, error: Exception) -> Exception:
     """Our error for one of botocore's."""
     if isinstance(error, ClientError):
         return _translated_answer(table_name, error)
-    if isinstance(error, (HTTPClientError, BotoConnectionError, asyncio.TimeoutError)):
+    if isinstance(error, (HTTPClientError, BotoConnectionError, TimeoutError)):
         return Unsettled(error, may_have_landed=True)
     return StorageError(f"table {table_name!r}: the request could not be made: {error}")
 
@@ -417,12 +421,25 @@ def _unchanged(head: Head) -> tuple[str, dict[str, str], dict[str, Any]]:
     if not head.exists:
         return "attribute_not_exists(#key)", {"#key": "session_id"}, {}
     if head.commit is not None:
-        return "#commit = :commit", {"#commit": "commit"}, {":commit": {"B": head.commit}}
+        return _still({"B": head.commit}, None)
+    return _still(None, None if head.foreign_text is None else {"S": head.foreign_text})
+
+
+def _still(commit: Any, data: Any) -> tuple[str, dict[str, str], dict[str, Any]]:
+    """The condition that an item has the same commit id, or as the reference library wrote it, the same history."""
+    if commit is not None:
+        return "#commit = :commit", {"#commit": "commit"}, {":commit": commit}
     names = {"#commit": "commit", "#data": "conversation_data", "#key": "session_id"}
     foreign = "attribute_exists(#key) AND attribute_not_exists(#commit)"
-    if head.foreign_text is None:
+    if data is None:
         return f"{foreign} AND attribute_not_exists(#data)", names, {}
-    return f"{foreign} AND #data = :data", names, {":data": {"S": head.foreign_text}}
+    return f"{foreign} AND #data = :data", names, {":data": data}
+
+
+def _part_condition(epoch: bytes, generation: int, number: int) -> tuple[str, dict[str, str], dict[str, Any]]:
+    names = {"#epoch": "epoch", "#generation": "generation", "#ttl": "ttl", "#fence": "fence"}
+    values = {":epoch": {"B": epoch}, ":generation": {"N": str(generation)}, ":number": {"N": str(number)}}
+    return "#epoch = :epoch AND #generation = :generation", names, values
 
 
 def part_attributes(part: Part) -> dict[str, Any]:

@@ -32,6 +32,7 @@ class RecordWriter:
         self._bytes += value
 
     def seal(self) -> bytes:
+        """The finished record."""
         return bytes(self._bytes) + zlib.crc32(self._bytes).to_bytes(4, "big")
 
 
@@ -45,6 +46,7 @@ class RecordReader:
             raise DamagedRecordError("checksum mismatch")
 
     def number(self) -> int:
+        """The next field, an integer."""
         value = shift = 0
         while True:
             byte = self.raw(1)[0]
@@ -54,6 +56,7 @@ class RecordReader:
             shift += 7
 
     def raw(self, length: int) -> bytes:
+        """The next field, so many bytes."""
         end = self._at + length
         if end > len(self._body):
             raise DamagedRecordError("record ends too early")
