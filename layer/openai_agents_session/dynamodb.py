@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import AsyncIterator, Awaitable, Generator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import dropwhile
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -16,7 +18,7 @@ from .capacity import KEY_LIMIT_BYTES
 from .engine import Engine
 from .errors import InvalidInputError, LeaseUnavailableError, SessionClosedError, SessionError, StorageError
 from .events import Event
-from .items import from_batch
+from .items import Items, from_batch
 from .manifest import SEPARATOR
 from .options import StorageOptions
 from .patience import Patience
@@ -49,14 +51,15 @@ class DynamoDBSession:
     Args:
         session_id: 1 to 2,032 UTF-8 bytes, without ``#~``.
         dynamodb_client: An aiobotocore DynamoDB client. Not closed by the session.
-        table_name: A table with the partition key ``session_id`` (String), and TTL on ``ttl`` if ``ttl_seconds`` is used.
+        table_name: A table with the partition key ``session_id`` (String), and TTL on ``ttl`` if ``ttl_seconds`` is
+            used.
         ttl_seconds: The session expires so many seconds after its last write; None for never. Expired means empty at
             once, whenever DynamoDB gets to deleting it.
         session_settings: ``SessionSettings`` of the SDK: the default ``limit``.
         owner: Whom the session belongs to. It is bound on first write; every operation of any other owner raises
             ``WrongOwnerError``. None works on any session.
-        whole_tool_calls: With a limit, leave out tool outputs whose call is outside the window, which models refuse. The
-            window then has fewer items than the limit.
+        whole_tool_calls: With a limit, leave out tool outputs whose call is outside the window, which models refuse.
+            The window then has fewer items than the limit.
         options: Layout, cache and patience of the storage engine.
 
     Raises:
@@ -84,9 +87,8 @@ class DynamoDBSession:
         self.owner = _checked_owner(self.session_id, owner)
         self._options = options
         self._table = Table(dynamodb_client, _checked_table_name(table_name), options.observer)
-        self._engine = Engine(
-            self.session_id, self._table, options, _checked_ttl(self.session_id, ttl_seconds), self.owner
-        )
+        self._ttl_seconds = _checked_ttl(self.session_id, ttl_seconds)
+        self._engine = self._companion(self.session_id)
         self._whole_tool_calls = whole_tool_calls
         self._owned_client: clients.OwnedClient | None = None
         self._lock = asyncio.Lock()
@@ -209,8 +211,16 @@ class DynamoDBSession:
         async with self._open():
             return await _settled(self._engine.replace(0, batch))
 
-    async def _get_compaction_snapshot(self, limit: int) -> Any:
-        """The latest ``limit`` items, with a way to replace a suffix of them if nothing has changed until then."""
+    async def _get_compaction_snapshot(
+        self, limit: int, *, prune_prefix: Callable[[TResponseInputItem], bool] | None = None
+    ) -> Any:
+        """The latest ``limit`` items, with a way to replace a suffix of them if nothing has changed until then.
+
+        Args:
+            limit: How many items to look at.
+            prune_prefix: Which items may go if they stand at the beginning of the history: ``EncryptedSession`` passes
+                it, for what has expired.
+        """
         if type(self) is not DynamoDBSession:
             return None
         try:
@@ -226,10 +236,21 @@ class DynamoDBSession:
 
         async def replace_suffix(start: int, output: list[TResponseInputItem]) -> bool:
             batch = from_batch(self.session_id, output)
+            keep = total - len(items) + start
             async with self._open():
-                return await _settled(self._engine.replace(total - len(items) + start, batch, expected=commit))
+                rest = None if prune_prefix is None else await self._without_prefix(keep, prune_prefix)
+                if rest is not None:
+                    keep, batch = 0, rest + batch
+                return await _settled(self._engine.replace(keep, batch, expected=commit))
 
         return _CompactionSnapshot(items=items, complete=len(items) == total, replace_suffix=replace_suffix)
+
+    async def _without_prefix(self, keep: int, prune: Callable[[TResponseInputItem], bool]) -> Items | None:
+        """The first ``keep`` items without those at the beginning that may go; None while that is not worth it."""
+        kept = (await self._engine.read(None))[:keep]
+        rest = list(dropwhile(prune, kept))
+        # What stays is written again: once half of it may go, that costs as much as what it saves.
+        return from_batch(self.session_id, rest) if len(rest) <= len(kept) // 2 and len(rest) < len(kept) else None
 
     # --- for operators -----------------------------------------------------------------------------------------------
 
@@ -246,7 +267,7 @@ class DynamoDBSession:
         async with self._open():
             return await _settled(recover(self._engine))
 
-    # --- one turn at a time --------------------------------------------------------------------------------------------
+    # --- one turn at a time ------------------------------------------------------------------------------------------
 
     @asynccontextmanager
     async def lease(self, seconds: float, *, wait_seconds: float = 0.0) -> AsyncIterator[Lease]:
@@ -257,8 +278,8 @@ class DynamoDBSession:
         back.
 
         Args:
-            seconds: How long it lasts without being given back. In Lambda, the remaining time of the invocation.
-            wait_seconds: How long to wait for another holder.
+            seconds: When it ends from now, if it is not given back. In Lambda, the remaining time of the invocation.
+            wait_seconds: How long of that to wait for another holder.
 
         Raises:
             InvalidInputError: ``seconds`` is not positive, or this object holds a lease already.
@@ -270,14 +291,15 @@ class DynamoDBSession:
         if self._engine.lease is not None:
             raise InvalidInputError(f"session {self.session_id!r}: this object holds a lease already")
         try:
-            await self._take_lease(int(seconds * 1000), wait_seconds)
+            await self._take_lease(seconds, wait_seconds)
             yield Lease(self)
         finally:
             await self._release_lease()
 
-    async def _take_lease(self, milliseconds: int, wait_seconds: float) -> None:
-        patience = Patience(wait_seconds)
+    async def _take_lease(self, seconds: float, wait_seconds: float) -> None:
+        patience, end = Patience(min(wait_seconds, seconds)), time.monotonic() + seconds
         while True:
+            milliseconds = max(1, int((end - time.monotonic()) * 1000))
             async with self._open():
                 left = await _settled(self._engine.take_lease(milliseconds))
             if left is None:
@@ -302,7 +324,11 @@ class DynamoDBSession:
         async with self._open():
             await _settled(self._engine.extend_lease(int(seconds * 1000)))
 
-    # --- small things --------------------------------------------------------------------------------------------------
+    # --- small things ------------------------------------------------------------------------------------------------
+
+    def _companion(self, key: str) -> Engine:
+        """The engine of what is stored beside the session: same table, expiry, owner and options."""
+        return Engine(key, self._table, self._options, self._ttl_seconds, self.owner)
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[None]:

@@ -16,6 +16,7 @@ be skipped without anyone noticing; whoever comes next does it.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -188,7 +189,7 @@ class Engine:
         async def plan(view: View) -> Step:
             return await self._grown(view, view.base, batch, sealing)
 
-        await self._commit(plan)
+        await self._extended(plan, sealing)
 
     async def replace(self, keep: int, batch: Items, *, expected: bytes | None = None) -> bool:
         """Put a batch in place of everything after the first ``keep`` items.
@@ -212,7 +213,21 @@ class Engine:
                 intermediate.append(self._pending_commit)
             return replace(step, result=True)
 
-        return bool(await self._commit(plan))
+        return bool(await self._extended(plan, sealing))
+
+    async def _extended(self, plan: Plan, sealing: Sealing) -> Any:
+        try:
+            return await self._commit(plan)
+        except SessionError:
+            await self._tidy(sealing)
+            raise
+
+    async def _tidy(self, sealing: Sealing) -> None:
+        """Delete what a failed append wrote for a life of the session that has ended: no head knows of it."""
+        if not sealing.wrote:
+            return
+        with contextlib.suppress(SessionError):
+            await sealing.clean_up(await self._read_head(Patience(0)))
 
     async def pop(self) -> Any:
         """Remove the newest item and return it; None when there is none."""
@@ -240,7 +255,7 @@ class Engine:
     async def clear(self) -> None:
         """Remove everything.
 
-        A session that is one item is deleted with one request. One with parts is first emptied, which is the commit
+        A session that is one item is deleted as it was seen. One with parts is first emptied, which is the commit
         point, then its parts go, then the head, unless somebody has written it again. It needs no lease, and ends that
         of anybody else.
         """
@@ -256,10 +271,10 @@ class Engine:
             lease = view.base.lease if self._holds_lease(view.base) else None
             return Step(replace(empty, manifest=manifest, lease=lease))
 
-        await self._commit(plan, fenced=self.lease is not None)
+        await self._commit(plan, fenced=self.lease is not None, repeatable=True)
         head, self._known = self._known, None
-        if head is None or not head.exists:
-            return
+        if head is None or not head.exists or head.count:
+            return  # gone, or begun again
         if self._holds_lease(head):
             self._known = head
             await self._erase_parts(head)
@@ -268,16 +283,31 @@ class Engine:
         await self._delete_emptied(head)
 
     async def _cleared_single(self) -> bool:
+        """Whether the session was one item, or none, and now is gone.
+
+        Only what was seen is deleted: a delete that arrives late must not take what was written after the clear.
+        """
         patience = self.patience()
-        while True:
+        known = self._known
+        item: Any = None
+        if known is not None and known.commit is not None and not known.manifest.slot_count:
+            item = {"commit": {"B": known.commit}}
+        else:
+            item = await self.table.read_item(self.session_id, patience)
+        while item and "parts" not in item:
             try:
-                await self.table.delete_if_single(self.session_id)
+                await self.table.delete_seen(self.session_id, item)
                 return True
-            except Refused:
-                return False
+            except Refused as refusal:
+                self._observe("conflict")
+                if not await patience.pause(conflict=True):
+                    raise self._gave_up(patience, []) from None
+                item = refusal.item if refusal.told else await self.table.read_item(self.session_id, patience)
             except Unsettled as failure:
                 if not await patience.pause():
                     raise unavailable(self.table.name, patience, failure) from failure.cause
+                item = await self.table.read_item(self.session_id, patience)
+        return not item
 
     async def _erase_parts(self, head: Head) -> None:
         patience = self.patience()
@@ -350,9 +380,9 @@ class Engine:
                 return Step(None, result=False)
             return Step(replace(view.base, lease=None), result=True)
 
-        released = await self._commit(plan, fenced=False)
+        released = await self._commit(plan, fenced=False, repeatable=True)
         head = self._known
-        if released and head is not None and not head.count:
+        if released and head is not None and not head.count and head.lease is None:
             self._known = None
             await self._erase_parts(head)
             await self._delete_emptied(head)
@@ -367,28 +397,32 @@ class Engine:
 
     # --- the commit point ------------------------------------------------------------------------------------------
 
-    async def _commit(self, plan: Plan, *, fenced: bool = True) -> Any:
+    async def _commit(self, plan: Plan, *, fenced: bool = True, repeatable: bool = False) -> Any:
         """Apply a plan to the head until the write that makes it true has landed, once.
 
         A session that has read the head writes on the condition that it is unchanged, without reading it again. A
         refusal brings the head that is there instead, to see whether the write is in it after all (its answer was lost
         and botocore, or we, sent it again), and to go on from.
+
+        Args:
+            plan: Makes the next head of a head.
+            fenced: Whether the lease must allow it.
+            repeatable: Whether the plan may be carried out again after it has, to no other effect.
         """
         patience = self.patience()
         head, self._known = self._known, None
         fresh = False
-        doubt: Doubt | None = None
-        self._pending_commit = self._commits.next()
+        doubts: list[Doubt] = []
         while True:
             if head is None:
-                head, fresh = await self._reread(patience, doubt), True
-            if doubt is not None:
-                step = self._settled(head, doubt)
-                if step is not None:
-                    if step.final:
-                        self._known = head
-                        return step.result
-                    doubt, self._pending_commit = None, self._commits.next()
+                head, fresh = await self._reread(patience, doubts), True
+            landed = self._landed(head, doubts, repeatable)
+            if landed is not None and landed.final:
+                self._known = head
+                return landed.result
+            if landed is not None or (doubts and not doubts[0].expected.is_same(head)):
+                doubts = []  # what has not landed on a head that is gone never will
+            self._pending_commit = self._commits.next()
             view = self._view(head)
             try:
                 self._check_owner(view.base)
@@ -398,11 +432,13 @@ class Engine:
             except _StaleHead:
                 head = None
                 continue
-            except SessionError:
-                if fresh:
-                    raise
-                head = None
-                continue
+            except SessionError as error:
+                if not fresh:
+                    head = None
+                    continue
+                if doubts and isinstance(error, UnavailableError):
+                    raise self._gave_up(patience, doubts) from error
+                raise
             if step.head is None:
                 if not fresh:  # no write will tell whether the head that we remembered is still the one
                     head = None
@@ -414,58 +450,68 @@ class Engine:
                 await self.put(written, head)
             except Refused as refusal:
                 self._observe("conflict")
-                if refusal.retried and doubt is None:
-                    doubt = Doubt(step, self._pending_commit, written)
+                if refusal.retried:
+                    doubts.append(Doubt(step, head, written))
                 head, fresh = (self.decoded(refusal.item) if refusal.told else None), True
-                if not (doubt and head and self._pending_commit in head.receipts) and not await patience.pause(conflict=True):
-                    raise self._gave_up(patience, doubt) from None
+                if not _is_in(head, doubts) and not await patience.pause(conflict=True):
+                    raise self._gave_up(patience, doubts) from None
                 continue
             except Unsettled as failure:
                 self._observe("retry")
                 if failure.may_have_landed:
-                    doubt = Doubt(step, self._pending_commit, written)
+                    doubts.append(Doubt(step, head, written))
                     head = None
                 if not await patience.pause():
-                    if doubt is not None:
-                        raise self._gave_up(patience, doubt) from failure.cause
+                    if doubts:
+                        raise self._gave_up(patience, doubts) from failure.cause
                     raise unavailable(self.table.name, patience, failure) from failure.cause
                 continue
             self._known, head, fresh = written, written, True
             if written.manifest.expires and view.base.manifest.segments and not view.base.manifest.expires:
-                await self.parts.bound(written.epoch, written.manifest.segments, written.manifest.expires)
+                await self.parts.bound(written)
             if step.final:
                 return step.result
-            doubt, self._known, self._pending_commit = None, None, self._commits.next()
+            self._known, doubts = None, []
 
-    async def _reread(self, patience: Patience, doubt: Doubt | None) -> Head:
+    async def _reread(self, patience: Patience, doubts: list[Doubt]) -> Head:
         try:
             head = await self._read_head(patience)
         except UnavailableError as error:
-            if doubt is None:
+            if not doubts:
                 raise
-            raise self._gave_up(patience, doubt) from error
+            raise self._gave_up(patience, doubts) from error
         self._known = None
         return head
 
-    def _settled(self, head: Head, doubt: Doubt) -> Step | None:
-        """The step in doubt if it landed, None if it did not.
+    def _landed(self, head: Head, doubts: list[Doubt], repeatable: bool) -> Step | None:
+        """The step in doubt that landed, None if none did. All were to replace one head, so at most one did.
 
-        Where the head is gone or another one began, it was cleared or expired in between: the same as if our write had
-        come before that and is to be made now.
+        Where there was no head and now there is none, or one that began otherwise, ours may have been and gone; then
+        somebody cleared it at once. To say so of every first write whose answer is lost would help nobody.
+
+        Raises:
+            OutcomeUnknownError: The head that would tell is gone, or has forgotten.
         """
-        if doubt.commit in head.receipts:
-            return doubt.step
-        if head.epoch != doubt.epoch:
+        for doubt in doubts:
+            if doubt.commit in head.receipts:
+                return doubt.step
+        if not doubts or repeatable or doubts[0].expected.is_same(head):
             return None
-        if head.receipts.dropped >= doubt.number:
+        oldest = doubts[0]
+        if head.epoch != oldest.epoch and oldest.expected.commit is not None:
+            raise OutcomeUnknownError(
+                f"session {self.session_id!r}: an answer was lost, and the session has been cleared or has expired "
+                "since: whether the write came before that can no longer be told. Read the history before repeating it."
+            )
+        if head.epoch == oldest.epoch and head.receipts.dropped >= oldest.number:
             raise OutcomeUnknownError(
                 f"session {self.session_id!r}: an answer was lost and so many others have written since that it can no "
                 "longer be told whether the write landed. Read the history before repeating it."
             )
         return None
 
-    def _gave_up(self, patience: Patience, doubt: Doubt | None) -> Exception:
-        if doubt is not None:
+    def _gave_up(self, patience: Patience, doubts: list[Doubt]) -> Exception:
+        if doubts:
             return OutcomeUnknownError(
                 f"session {self.session_id!r}: an answer was lost, and after {patience.seconds:g} s it is still not "
                 "known whether the write landed. Read the history before repeating it."
@@ -500,17 +546,28 @@ class Engine:
         grown = target.plus(batch)
         if self._fits(view, grown):
             return Step(sealing.voided(view.stored, grown))
-        sealed = await sealing.seal(view.stored, target, batch, view.now, self._part_expiry(view, target))
+        size = self._size(view, grown)
+        insist = size > UNSEALED_LIMIT_BYTES
+        expires = self._part_expiry(view, target)
+        sealed = await sealing.seal(view.stored, target, batch, view.now, expires, insist=insist)
         if sealed is not None:
             return Step(sealed)
-        size = self._size(view, grown)
-        if size <= UNSEALED_LIMIT_BYTES or (size <= HEAD_LIMIT_BYTES and not sealing.announcement):
+        if not insist or (size <= HEAD_LIMIT_BYTES and not sealing.announcement):
             announced = replace(grown, manifest=sealing.reserved(grown.manifest))
             return Step(sealing.voided(view.stored, announced))
+        if sealing.attempts > 1 and not await sealing.patience.pause(conflict=True):
+            raise self._not_sealed(sealing)
         if not sealing.announcement:
-            sealing.give_up_generation(view.stored)
-        announced = replace(view.base, manifest=sealing.reserved(view.base.manifest))
-        return Step(sealing.voided(view.stored, announced), final=False)
+            raise _StaleHead  # others were sealing: look again, and try other slots
+        return Step(replace(view.base, manifest=sealing.reserved(view.base.manifest)), final=False)
+
+    def _not_sealed(self, sealing: Sealing) -> Exception:
+        if sealing.contended:
+            return self._gave_up(sealing.patience, [])
+        return UnavailableError(
+            f"table {self.table.name!r}: the parts of a large batch could not be written for "
+            f"{sealing.patience.seconds:g} s; the batch was not stored."
+        )
 
     def _fits(self, view: View, head: Head) -> bool:
         stamped = self._stamped(view, head)
@@ -577,7 +634,8 @@ class Engine:
         if self.lease is not None:
             if not self._holds_lease(head):
                 raise LeaseLostError(
-                    f"session {self.session_id!r}: the lease of this turn ran out or was taken over; nothing was written"
+                    f"session {self.session_id!r}: the lease of this turn ran out or was taken over. Nothing was "
+                    "written"
                 )
             return
         left = 0 if head.lease is None else head.lease.until - self._now_milliseconds()
@@ -600,13 +658,26 @@ class Engine:
 
 
 class Doubt:
-    """A write that may have landed."""
+    """A write that may have landed, or may still.
 
-    def __init__(self, step: Step, commit: bytes, head: Head) -> None:
+    Attributes:
+        step: What it does.
+        expected: The head that it was to replace.
+        commit: Its id.
+        epoch: The life of the session that it belongs to.
+        number: The number its receipt has.
+    """
+
+    def __init__(self, step: Step, expected: Head, written: Head) -> None:
         self.step = step
-        self.commit = commit
-        self.epoch = head.epoch
-        self.number = head.receipts.number
+        self.expected = expected
+        self.commit = written.commit or b""
+        self.epoch = written.epoch
+        self.number = written.receipts.number
+
+
+def _is_in(head: Head | None, doubts: list[Doubt]) -> bool:
+    return head is not None and any(doubt.commit in head.receipts for doubt in doubts)
 
 
 class _StaleHead(Exception):
