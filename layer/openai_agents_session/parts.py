@@ -72,9 +72,7 @@ class PartsStore:
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
-    async def load(
-        self, epoch: bytes, segments: Sequence[Segment], patience: Patience
-    ) -> list[list[Any] | Damage]:
+    async def load(self, epoch: bytes, segments: Sequence[Segment], patience: Patience) -> list[list[Any] | Damage]:
         """The items of each segment, fresh for the caller to change, or what is wrong with it.
 
         Read at half price first: a generation's content never changes, so what has the right generation is right.
@@ -224,19 +222,18 @@ class PartsStore:
             return replace(manifest, expires=0)
         if ttl_seconds is None:
             if manifest.expires:
-                await self._extend(head.epoch, manifest.segments, None, patience)
+                await self._extend(head, None, patience)
             return replace(manifest, expires=0)
         until = part_expiry(head, now, ttl_seconds)
         if not manifest.expires:
             return replace(manifest, expires=until)
         if manifest.expires >= now + ttl_seconds:
             return manifest
-        await self._extend(head.epoch, manifest.segments, until, patience)
+        await self._extend(head, until, patience)
         return replace(manifest, expires=until)
 
-    async def _extend(
-        self, epoch: bytes, segments: Iterable[Segment], expires: int | None, patience: Patience
-    ) -> None:
+    async def _extend(self, head: Head, expires: int | None, patience: Patience) -> None:
+        number = head.receipts.number + 1  # of the write that this is for
         self._observe("refresh")
         gate = asyncio.Semaphore(_AT_ONCE)
 
@@ -244,7 +241,7 @@ class PartsStore:
             async with gate:
                 while True:
                     try:
-                        await self._table.set_part_expiry(key, epoch, generation, expires)
+                        await self._table.set_part_expiry(key, head.epoch, generation, expires, number)
                         return
                     except Refused:
                         return  # it lives longer already, or was replaced: then the head has changed and we will see
@@ -252,13 +249,13 @@ class PartsStore:
                         if not await patience.pause():
                             raise unavailable(self._table.name, patience, failure) from failure.cause
 
-        await asyncio.gather(*(one(*entry) for entry in self._keys(segments)))
+        await asyncio.gather(*(one(*entry) for entry in self._keys(head.manifest.segments)))
 
-    async def bound(self, epoch: bytes, segments: Iterable[Segment], expires: int) -> None:
-        """Give parts that lived for good an end, after a head with a ``ttl`` was written. Failing leaves garbage only."""
-        for key, generation in self._keys(segments):
+    async def bound(self, head: Head) -> None:
+        """Give parts that lived for good an end, after a head with a ``ttl`` was written. It may fail: then they stay."""
+        for key, generation in self._keys(head.manifest.segments):
             try:
-                await self._table.bound_part(key, epoch, generation, expires)
+                await self._table.bound_part(key, head.epoch, generation, head.manifest.expires, head.receipts.number)
             except (Refused, Unsettled):
                 continue
 

@@ -46,14 +46,21 @@ class Sealing:
         parts: The session's parts.
         options: The layout.
         patience: The append's.
+
+    Attributes:
+        patience: The append's.
+        attempts: How often it was tried to seal.
+        contended: Whether it was another writer, rather than DynamoDB, that kept the last attempt from writing.
     """
 
     def __init__(self, parts: PartsStore, options: StorageOptions, patience: Patience) -> None:
+        self.patience = patience
+        self.attempts = 0
+        self.contended = False
         self._parts = parts
         self._options = options
-        self._patience = patience
-        self._attempts = 0
         self._sealed: _Sealed | None = None
+        self._tried: list[tuple[bytes, int, tuple[int, ...]]] = []
         self._void: int | None = None
         self._needs: tuple[int, int] | None = None
 
@@ -62,7 +69,14 @@ class Sealing:
         """Whether sealing waits for slots to be announced in the head."""
         return self._needs is not None
 
-    async def seal(self, stored: Head, target: Head, batch: Items, now: int, expires: int | None) -> Head | None:
+    @property
+    def wrote(self) -> bool:
+        """Whether parts were written that may not have been committed."""
+        return bool(self._tried)
+
+    async def seal(
+        self, stored: Head, target: Head, batch: Items, now: int, expires: int | None, *, insist: bool
+    ) -> Head | None:
         """``target`` with the batch, its items sealed; None when that is not possible now.
 
         Args:
@@ -71,30 +85,42 @@ class Sealing:
             batch: What to extend it by.
             now: Unix seconds.
             expires: When the segment may expire, in Unix seconds, or None.
+            insist: The head has no room for the batch: write again what an earlier attempt wrote in vain, and go round
+                the slots that are taken. Who commits first then wins, and nobody keeps others from finishing.
         """
         self._needs = None
-        self._attempts += 1
+        self.attempts += 1
         if self._sealed is not None:
-            return self._resumed(self._sealed, stored, target, batch)
-        if self._void == stored.manifest.generation:
+            resumed = self._resumed(self._sealed, stored, target, batch)
+            if resumed is not None or not insist:
+                return resumed
+        if not insist and self._void == stored.manifest.generation:
             return None
-        with_batch = self._attempts == 1 or not target.tail.count or len(batch.text) > self._options.head_bytes
+        with_batch = self.attempts == 1 or not target.tail.count or len(batch.text) > self._options.head_bytes
         merged, run = await self._run(target, batch if with_batch else NOTHING)
         chunks = _cut(run.packed(compress=self._options.compress), self._options.part_bytes)
-        parts = self._laid_out(stored, target, chunks, run.count, merged, now, expires)
+        taken = self._taken(stored)
+        parts = self._laid_out(stored, target, chunks, taken, run.count, merged, now, expires)
         if parts is None:
-            self._needs = len(chunks), write_units(len(chunks[0]))
+            self._needs = len(taken) + len(chunks), write_units(len(chunks[0]))
             return None
         return await self._written(stored, target, batch, parts, run, merged, with_batch, expires)
 
+    def _taken(self, stored: Head) -> set[int]:
+        """The slots that this append has tried under the present generation: ours in vain, or somebody else's."""
+        present = (stored.epoch, stored.manifest.generation)
+        return {slot for epoch, generation, slots in self._tried if (epoch, generation) == present for slot in slots}
+
     async def clean_up(self, stored: Head) -> None:
-        """Delete what was sealed for a life of the session that has ended since: no head knows those slots any more."""
-        sealed = self._sealed
-        if sealed is None or sealed.before.epoch == stored.epoch:
+        """Delete what was written for a life of the session that has ended since: no head knows of it any more."""
+        ended = [written for written in self._tried if written[0] != stored.epoch]
+        if not ended:
             return
-        self._sealed = None
-        segment = sealed.segment
-        await self._parts.erase(sealed.before.epoch, segment.generation + 1, segment.slots)
+        self._tried = [written for written in self._tried if written[0] == stored.epoch]
+        if self._sealed is not None and self._sealed.before.epoch != stored.epoch:
+            self._sealed = None
+        for epoch, generation, slots in ended:
+            await self._parts.erase(epoch, generation + 1, slots)
 
     async def _run(self, target: Head, batch: Items) -> tuple[int, Items]:
         """What to seal, and how many of the newest segments are merged into it."""
@@ -104,7 +130,7 @@ class Sealing:
         if not merged:
             return 0, run
         segments = target.manifest.segments
-        loaded = await self._parts.load(target.epoch, segments[len(segments) - merged :], self._patience)
+        loaded = await self._parts.load(target.epoch, segments[len(segments) - merged :], self.patience)
         items: list[object] = []
         for piece in loaded:
             if isinstance(piece, Damage):  # the damage is for a reader to report; an append goes on without merging
@@ -117,6 +143,7 @@ class Sealing:
         stored: Head,
         target: Head,
         chunks: Sequence[bytes],
+        taken: set[int],
         count: int,
         merged: int,
         now: int,
@@ -140,12 +167,12 @@ class Sealing:
         parts = [replace(template, index=index, data=chunk) for index, chunk in enumerate(chunks)]
         empty = replace(template, key=slot_key(stored.session_id, 9_999))
         overhead = item_size(part_attributes(empty))
-        slots = stored.manifest.choose_slots([overhead + len(chunk) for chunk in chunks]) if stored.exists else None
+        if not stored.exists:
+            return None
+        slots = stored.manifest.choose_slots([overhead + len(chunk) for chunk in chunks], taken)
         if slots is None:
             return None
-        return [
-            replace(part, key=slot_key(stored.session_id, slot)) for part, slot in zip(parts, slots, strict=True)
-        ]
+        return [replace(part, key=slot_key(stored.session_id, slot)) for part, slot in zip(parts, slots, strict=True)]
 
     async def _written(
         self,
@@ -158,13 +185,16 @@ class Sealing:
         with_batch: bool,
         expires: int | None,
     ) -> Head | None:
-        outcome, since = await self._parts.place(stored, parts, self._patience)
+        slots = tuple(int(part.key.rpartition("~")[2]) for part in parts)
+        self._tried.append((stored.epoch, stored.manifest.generation, slots))
+        outcome, since = await self._parts.place(stored, parts, self.patience)
+        self.contended = outcome is Placed.OCCUPIED
         if outcome is not Placed.WRITTEN:
             if since is None or abs(parts[0].written - since) > _ABANDONED_SECONDS:
                 self._void = stored.manifest.generation
             return None
         segment = Segment(
-            slots=tuple(int(part.key.rpartition("~")[2]) for part in parts),
+            slots=slots,
             generation=stored.manifest.generation,
             count=run.count,
             level=target.manifest.level_above(merged),
@@ -206,10 +236,6 @@ class Sealing:
         generation = max(head.manifest.generation, stored.manifest.generation + 1)
         return replace(head, manifest=replace(head.manifest, generation=generation))
 
-    def give_up_generation(self, stored: Head) -> None:
-        """Let the next head write move the generation on, whoever may be writing under it."""
-        self._void = stored.manifest.generation
-
     def reserved(self, manifest: Manifest) -> Manifest:
         """``manifest`` with the slots that sealing waits for."""
         return manifest.reserving(*self._needs) if self._needs else manifest
@@ -237,8 +263,8 @@ def _after(beginning: Items, whole: Items) -> Items | None:
 
 def _expires(manifest: Manifest, expires: int | None) -> int:
     """When the first part of a manifest may expire, the newest segment being the only new one."""
-    if len(manifest.segments) == 1:
-        return expires or 0
-    if expires is None or not manifest.expires:
-        return manifest.expires
+    if expires is None:
+        return 0 if len(manifest.segments) == 1 else manifest.expires
+    if len(manifest.segments) == 1 or not manifest.expires:
+        return expires
     return min(manifest.expires, expires)
