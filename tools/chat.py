@@ -16,7 +16,7 @@ from typing import Any
 
 from tests.support import rie
 from tools import local_stack
-from tools.conversation import USER, console, heading, show_answer, show_bill, show_history, show_stored
+from tools.conversation import USER, announce, console, heading, show_answer, show_bill, show_history, show_stored
 from tools.local_stack import Item, LocalStack
 
 STORE = rie.ROOT / ".work" / "chat.jsonl"
@@ -38,11 +38,13 @@ class Chat:
     Args:
         stack: Where the function runs.
         session_id: The conversation to begin with.
+        store: The file that keeps the table's items.
     """
 
-    def __init__(self, stack: LocalStack, session_id: str) -> None:
+    def __init__(self, stack: LocalStack, session_id: str, store: Path) -> None:
         self.session_id = session_id
         self._stack = stack
+        self._store = store
         self._environment: rie.Emulator | None = None
         self._turns = 0
         self._commands: dict[str, Callable[[str], None]] = {
@@ -73,7 +75,7 @@ class Chat:
         """Send a message, and show the answer."""
         show_answer(self._invoke({"session_id": self.session_id, "message": message}))
         self._turns += 1
-        save(self._stack.items())
+        save(self._stack.items(), self._store)
 
     def history(self) -> None:
         """Show the conversation so far."""
@@ -88,7 +90,7 @@ class Chat:
     def clear(self) -> None:
         """Forget the conversation."""
         self._invoke({"session_id": self.session_id, "action": "clear"})
-        save(self._stack.items())
+        save(self._stack.items(), self._store)
         console.print("  [dim]forgotten[/]")
 
     def go_to(self, session_id: str) -> None:
@@ -131,8 +133,8 @@ class Chat:
         return None if line == "/quit" else line
 
 
-def save(items: list[Item], path: Path = STORE) -> None:
-    """Write a table's items to a file, whole or not at all."""
+def save(items: list[Item], path: Path) -> None:
+    """Write a table's items to a file, all of them or none."""
     fresh = path.with_suffix(".new")
     with fresh.open("w") as lines:
         for item in items:
@@ -140,7 +142,7 @@ def save(items: list[Item], path: Path = STORE) -> None:
     fresh.replace(path)
 
 
-def load(path: Path = STORE) -> list[Item]:
+def load(path: Path) -> list[Item]:
     """Read the items that `save` wrote; none if it never did."""
     if not path.exists():
         return []
@@ -160,16 +162,13 @@ def main() -> int:
     """Chat until the person leaves."""
     parser = argparse.ArgumentParser(description="Talk to the agent on this machine.")
     parser.add_argument("session_id", nargs="?", default="you", help="the conversation (default: %(default)s)")
+    parser.add_argument("--store", type=Path, default=STORE, help="keeps the conversations (default: .work/chat.jsonl)")
     arguments = parser.parse_args()
     try:
-        with (
-            console.status("starting") as status,
-            local_stack.running(lambda step: status.update(f"{step} …")) as stack,
-        ):
-            stack.restore(load())
-            status.stop()
+        with local_stack.running(announce) as stack:
+            stack.restore(load(arguments.store))
             console.print(f"The {stack.model['MODEL_PROVIDER']} model answers. /help lists what else there is.")
-            Chat(stack, arguments.session_id).run()
+            Chat(stack, arguments.session_id, arguments.store).run()
     except RuntimeError as error:
         console.print(f"[bold red]the chat could not run:[/] {error}")
         return 1

@@ -16,7 +16,7 @@ from rich.panel import Panel
 
 from tests.support import rie
 from tools import local_stack
-from tools.conversation import USER, console, heading, say, show_answer, show_bill, show_stored
+from tools.conversation import USER, announce, console, heading, say, show_answer, show_bill, show_stored
 from tools.local_stack import LocalStack
 
 EVENTS = Path(__file__).resolve().parents[1] / "events"
@@ -28,11 +28,7 @@ def main() -> int:
     wanted = _arguments().runtime
     began = time.monotonic()
     try:
-        with (
-            console.status("starting") as status,
-            local_stack.running(lambda step: status.update(f"{step} …")) as stack,
-        ):
-            status.stop()
+        with local_stack.running(announce) as stack:
             introduce(stack, wanted)
             for number, name in enumerate(CONVERSATION, start=1):
                 turn(stack, number, json.loads((EVENTS / f"{name}.json").read_text()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ metrics = Metrics()
 tracer = Tracer(auto_patch=False)
 
 environment.environment.register_snapstart_hooks()
+if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") in ("snap-start", "provisioned-concurrency"):
+    import agent  # noqa: F401 - no caller waits for such a start: leave nothing to import for the first request
 
 
 @logger.inject_lambda_context(clear_state=True)

@@ -1,0 +1,91 @@
+"""A turn happens once: the finished answer to a delivery is kept, and given again to whoever delivers it again.
+
+Powertools' idempotency is for synchronous functions, so it stands around the one that runs the turn's coroutine. This is
+imported only for requests that carry a key: its boto3 client costs every cold start a quarter of a second.
+
+::
+
+    first delivery    put "in progress" if absent --> run the turn --> put the answer
+    second, meanwhile                          |--> refused: in progress
+    second, later                                                      |--> the answer
+    the first failed or died                   |--> removed, or expired with its invocation's time: run again
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from aws_lambda_powertools.utilities.idempotency import (
+    DynamoDBPersistenceLayer,
+    IdempotencyConfig,
+    idempotent_function,
+)
+from aws_lambda_powertools.utilities.idempotency.exceptions import (
+    IdempotencyAlreadyInProgressError,
+    IdempotencyPersistenceLayerError,
+    IdempotencyValidationError,
+)
+
+from events import RequestError
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+RETRY_SECONDS = 2
+
+
+@cache
+def _store(table_name: str) -> DynamoDBPersistenceLayer:
+    return DynamoDBPersistenceLayer(table_name=table_name)
+
+
+def once(
+    run: Callable[[], dict[str, Any]],
+    *,
+    key: str,
+    payload: dict[str, Any],
+    table_name: str,
+    seconds: int,
+    context: LambdaContext,
+) -> dict[str, Any]:
+    """Run something unless it was run before.
+
+    Args:
+        run: What is to happen once; it returns JSON. If it raises, it may happen again.
+        key: What names the delivery, unique to its caller and session.
+        payload: What the delivery asks for; the same key with another is refused.
+        table_name: Where answers are kept.
+        seconds: How long they are.
+        context: The Lambda context: a run that dies is over when its invocation's time is.
+
+    Returns:
+        What ``run`` returned, now or before.
+
+    Raises:
+        RequestError: The same is running (409), the key was used for something else (422), or the table failed (503).
+    """
+    config = IdempotencyConfig(
+        event_key_jmespath="key",
+        payload_validation_jmespath="payload",
+        expires_after_seconds=seconds,
+        hash_function="sha256",
+        lambda_context=context,
+    )
+
+    @idempotent_function(
+        data_keyword_argument="delivery", persistence_store=_store(table_name), config=config, key_prefix="turn"
+    )
+    def run_once(*, delivery: dict[str, Any]) -> dict[str, Any]:
+        return run()
+
+    try:
+        answer: dict[str, Any] = run_once(delivery={"key": key, "payload": payload})
+    except IdempotencyAlreadyInProgressError as error:
+        raise RequestError(409, "the same request is being served", retry_after=RETRY_SECONDS) from error
+    except IdempotencyValidationError as error:
+        raise RequestError(422, "this idempotency key was used for another request") from error
+    except IdempotencyPersistenceLayerError as error:
+        raise RequestError(503, "answers cannot be kept at the moment; try again", retry_after=RETRY_SECONDS) from error
+    return answer
