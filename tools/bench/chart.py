@@ -12,10 +12,12 @@ from tools.bench import contenders
 from tools.bench.contenders import Contender
 from tools.bench.runner import Run
 
-WIDTH, HEIGHT = 960, 560
-LEFT, RIGHT, TOP, BOTTOM = 84, 250, 76, 62
+WIDTH, HEIGHT = 1040, 560
+LEFT, RIGHT, TOP, BOTTOM = 84, 322, 76, 62
 LABEL_HEIGHT = 17
-LARGEST = 1_000
+FIRST, LARGEST = 5, 1_000
+"""Turns shown; the first few say little of a long conversation."""
+
 MILLION = 1_000_000
 
 _FONT = "font-family=\"system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif\""
@@ -44,8 +46,10 @@ class Line:
     @property
     def label(self) -> str:
         """What stands at its end."""
-        title = self.contender.title.replace("the same, ", f"{self.contender.name.partition('-')[0]}, ")
-        return title.partition(":")[0]
+        _, dollars = self.last
+        if self.ended:
+            return f"{self.contender.label}: ends at turn {self.ended}"
+        return f"{self.contender.label}: ${dollars:.2f}" if dollars < 100 else f"{self.contender.label}: ${dollars:.0f}"
 
 
 @dataclass(frozen=True)
@@ -88,9 +92,10 @@ def _lines(runs: Sequence[Run]) -> Iterator[Line]:
     by_name = {run.contender: run for run in runs if run.workload == "chat"}
     for contender in contenders.ALL:
         run = by_name.get(contender.name)
-        if run and run.turns and contender.in_chart:
+        if run and len(run.turns) >= FIRST and contender.in_chart:
             total = itertools.accumulate(turn.bill.dollars() for turn in run.turns)
-            points = [(turns, dollars * MILLION / turns) for turns, dollars in enumerate(total, 1)]
+            means = [(turns, dollars * MILLION / turns) for turns, dollars in enumerate(total, 1)]
+            points = means[FIRST - 1 :]
             yield Line(contender, points, len(run.turns) + 1 if run.failure else None)
 
 
@@ -119,7 +124,7 @@ def _curve(line: Line, scale: Scale) -> str:
 def _thinned(points: Sequence[tuple[int, float]]) -> Iterator[tuple[int, float]]:
     """Every point at the start, then about one a pixel and a half, and the last."""
     for turns, dollars in points:
-        if turns <= 20 or turns % 3 == 0 or turns == len(points):
+        if turns <= 20 or turns % 3 == 0 or turns == points[-1][0]:
             yield turns, dollars
 
 
@@ -134,14 +139,14 @@ def _labels(lines: Sequence[Line], scale: Scale) -> Iterator[str]:
     free: dict[bool, float] = {True: 0.0, False: 0.0}
     for line in lines:
         reaches = line.ended is None
-        y = max(scale.y(line.last[1]), free[reaches] + LABEL_HEIGHT)
+        y = max(scale.y(line.last[1]) - (0 if reaches else 7), free[reaches] + LABEL_HEIGHT)
         free[reaches] = y
-        text = line.label if reaches else f"{line.label}: ends at turn {line.ended}"
-        yield _text(scale.x(line.last[0]) + 12, y + 4.5, text, line.contender.colour, weight="600")
+        yield _text(scale.x(line.last[0]) + 12, y + 4.5, line.label, line.contender.colour, weight="600")
 
 
 def _text(
     x: float, y: float, text: str, colour: str = _INK, *, anchor: str = "start", size: int = 13, weight: str = "400"
 ) -> str:
     style = f'fill="{colour}" text-anchor="{anchor}" font-size="{size}" font-weight="{weight}"'
-    return f'<text x="{x:.1f}" y="{y:.1f}" {style}>{escape(text)}</text>'
+    halo = 'stroke="#ffffff" stroke-width="4" stroke-linejoin="round" paint-order="stroke"'
+    return f'<text x="{x:.1f}" y="{y:.1f}" {style} {halo}>{escape(text)}</text>'

@@ -19,6 +19,7 @@ class Contender:
     Attributes:
         name: Short, for files and the command line.
         title: For the report.
+        label: For the chart.
         environment: Folder of the Python environment that it runs in.
         worker: Module that does its turns.
         options: The contender's own, given to the worker.
@@ -29,6 +30,7 @@ class Contender:
 
     name: str
     title: str
+    label: str
     environment: Path
     worker: str
     colour: str
@@ -50,13 +52,39 @@ class Contender:
 _OURS = Path(sys.prefix)  # the developer's environment, which this program runs in
 _BLUE, _RED, _AMBER, _GREEN, _GREY = "#1f6feb", "#cf222e", "#b8860b", "#1a7f37", "#6e7781"
 
-WARM = Contender("warm", "this library, segments cached", _OURS, "sessions", _BLUE, {"cache": True})
-COLD = Contender("cold", "this library, nothing cached", _OURS, "sessions", _BLUE, {"cache": False}, dash="7 4")
-REFERENCE = Contender("reference", "openai-agents-session 0.1.0", _ENVIRONMENTS / "bench-reference", "sessions", _RED)
-STRANDS = Contender("strands", "strands-dynamodb-storage 0.2.0", _ENVIRONMENTS / "bench-strands", "strands", _AMBER)
+WARM = Contender(
+    "warm", "this library, segments cached", "this library, segments cached", _OURS, "sessions", _BLUE, {"cache": True}
+)
+COLD = Contender(
+    "cold",
+    "this library, nothing cached",
+    "this library, nothing cached",
+    _OURS,
+    "sessions",
+    _BLUE,
+    {"cache": False},
+    dash="7 4",
+)
+REFERENCE = Contender(
+    "reference",
+    "openai-agents-session 0.1.0",
+    "openai-agents-session 0.1.0",
+    _ENVIRONMENTS / "bench-reference",
+    "sessions",
+    _RED,
+)
+STRANDS = Contender(
+    "strands",
+    "strands-dynamodb-storage 0.2.0",
+    "strands-dynamodb-storage 0.2.0",
+    _ENVIRONMENTS / "bench-strands",
+    "strands",
+    _AMBER,
+)
 STRANDS_TUNED = Contender(
     "strands-gzip",
     "the same, compression on",
+    "strands, compression on",
     _ENVIRONMENTS / "bench-strands",
     "strands",
     _AMBER,
@@ -64,20 +92,33 @@ STRANDS_TUNED = Contender(
     dash="7 4",
 )
 LANGGRAPH = Contender(
-    "langgraph", "langgraph-checkpoint-aws 1.2.6", _ENVIRONMENTS / "bench-langgraph", "langgraph", _GREEN
+    "langgraph",
+    "langgraph-checkpoint-aws 1.2.6",
+    "langgraph-checkpoint-aws 1.2.6",
+    _ENVIRONMENTS / "bench-langgraph",
+    "langgraph",
+    _GREEN,
 )
 LANGGRAPH_TUNED = Contender(
     "langgraph-tuned",
     "the same, compression on, durability “exit”",
+    "langgraph, compression, “exit”",
     _ENVIRONMENTS / "bench-langgraph",
     "langgraph",
     _GREEN,
     {"enable_checkpoint_compression": True, "durability": "exit"},
     dash="7 4",
 )
-FLOOR = Contender("floor", "floor: each batch once, one read", _OURS, "floor", _GREY, dash="2 3")
+FLOOR = Contender("floor", "floor: each batch once, one read", "floor", _OURS, "floor", _GREY, dash="2 3")
 FLOOR_DEFLATED = Contender(
-    "floor-deflated", "floor, each batch deflated", _OURS, "floor", _GREY, {"deflate": True}, in_chart=False
+    "floor-deflated",
+    "floor, each batch deflated",
+    "floor, deflated",
+    _OURS,
+    "floor",
+    _GREY,
+    {"deflate": True},
+    in_chart=False,
 )
 
 ALL = (WARM, COLD, REFERENCE, STRANDS, STRANDS_TUNED, LANGGRAPH, LANGGRAPH_TUNED, FLOOR, FLOOR_DEFLATED)

@@ -19,6 +19,7 @@ LENGTHS = {"chat": (20, 100, 200, 1000), "tools": (100, 200), "ciphertext": (200
 """Conversations that the tables show, in turns."""
 
 PLAN = Plan()
+PARTS_OF_A_TURN = ("read", "append", "append")
 NOT_REACHED = "–"
 
 
@@ -83,7 +84,8 @@ def targets(runs: Sequence[Run]) -> list[Target]:
         _requests_of_long_turns(warm),
         _round_trips(cold, 200),
         _round_trips(cold, 1000),
-        _cpu(warm),
+        _cpu(warm, sealed=False),
+        _cpu(warm, sealed=True),
     ]
 
 
@@ -136,12 +138,16 @@ def _round_trips(run: Run, turns: int) -> Target:
     return Target(f"round trips to read {turns:,} turns, nothing cached", "at most 2", str(found), 1 <= found <= 2)
 
 
-def _cpu(run: Run) -> Target:
-    ours, raw = cpu(beside_raw(run)), cpu(run.raw)
+def _cpu(run: Run, *, sealed: bool) -> Target:
+    turns = [turn for turn in beside_raw(run) if sealed or turn.bill.requests == len(PARTS_OF_A_TURN)]
+    ours, raw = cpu(turns), cpu(run.raw)
     ratio = ours / raw if raw else 0
-    found = f"{ratio:.2f} times ({ours * 1e3:.1f} ms against {raw * 1e3:.1f} ms, medians)"
+    what = "on average with the seals" if sealed else "of three requests"
     return Target(
-        "client CPU of a turn on 200 turns and more, warm", "at most 1.5 times three raw calls", found, 0 < ratio <= 1.5
+        f"client CPU of a turn on 200 turns and more, warm, {what}",
+        "at most 1.5 times three raw calls",
+        f"{ratio:.2f} times ({ours * 1e3:.1f} ms against {raw * 1e3:.1f} ms)",
+        0 < ratio <= 1.5,
     )
 
 
@@ -165,8 +171,10 @@ def round_trips(read: Measure) -> int:
 
 
 def cpu(turns: Sequence[Measure]) -> float:
-    """Median processor time of a turn (seconds)."""
-    return statistics.median(turn.cpu for turn in turns) if turns else 0.0
+    """Mean processor time of a turn (seconds), without the dearest and the cheapest tenth: the machine is shared."""
+    tenth = len(turns) // 10
+    kept = sorted(turn.cpu for turn in turns)[tenth : len(turns) - tenth]
+    return statistics.mean(kept) if kept else 0.0
 
 
 def beside_raw(run: Run) -> list[Measure]:
@@ -320,13 +328,9 @@ def _failures(results: Results) -> str:
         for contender in results.present(workload):
             run = results.run(contender, workload)
             if run and run.failure:
-                where = f"{_label(contender)}, {_TITLES[workload]}, turn {len(run.turns) + 1}"
+                where = f"{contender.label}, {_TITLES[workload]}, turn {len(run.turns) + 1}"
                 lines.append(f"- {where}: `{run.failure}`")
     return "\n".join(lines)
-
-
-def _label(contender: Contender) -> str:
-    return contender.name if contender.title.startswith("the same") else contender.title
 
 
 def _prose_table() -> str:

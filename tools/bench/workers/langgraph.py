@@ -31,7 +31,7 @@ class Threads:
         self._how: Any = {"durability": durability} if durability else {}
         self._batches: list[Any] = []
         self._output = ""
-        self._before = 0
+        self._before: list[Any] | None = None
         graph = StateGraph(MessagesState)
         graph.add_node("model", self._answer)
         graph.add_node("tool", self._call)
@@ -40,22 +40,26 @@ class Threads:
         graph.add_edge("tool", "model")
         self._graph = graph.compile(checkpointer=saver)
 
-    async def turn(self, number: int, turn: worker.Turn) -> int:
+    async def turn(self, number: int, turn: worker.Turn) -> Any:
         """Invoke the graph with the question."""
         (question,), *self._batches = turn
         self._output = next((item["output"] for batch in turn for item in batch if "output" in item), "")
-        self._before = -1
+        self._before = None
         await self._graph.ainvoke({"messages": [HumanMessage(question["content"])]}, self._config, **self._how)
         return self._before
 
-    async def read(self) -> int:
+    async def read(self) -> Any:
         """Load the newest state."""
         state = await self._graph.aget_state(self._config)
-        return _questions(state.values)
+        return state.values["messages"]
+
+    def questions(self, history: Any) -> int:
+        """The human's messages."""
+        return sum(isinstance(message, HumanMessage) for message in history)
 
     async def _answer(self, state: MessagesState) -> dict[str, Any]:
-        if self._before < 0:
-            self._before = _questions(state) - 1
+        if self._before is None:
+            self._before = state["messages"][:-1]
         return {"messages": [_message(self._batches.pop(0))]}
 
     async def _call(self, state: MessagesState) -> dict[str, Any]:
@@ -81,10 +85,6 @@ def _message(batch: list[Any]) -> AIMessage:
 
 def _next(state: MessagesState) -> str:
     return "tool" if getattr(state["messages"][-1], "tool_calls", None) else END
-
-
-def _questions(state: Any) -> int:
-    return sum(isinstance(message, HumanMessage) for message in state.get("messages", ()))
 
 
 @asynccontextmanager

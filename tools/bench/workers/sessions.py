@@ -23,24 +23,24 @@ class Sessions:
         self._session_id = session_id
         self._settings = settings
 
-    async def turn(self, number: int, turn: worker.Turn) -> int:
+    async def turn(self, number: int, turn: worker.Turn) -> Any:
         """Read, then append each batch."""
         session = self._session()
         history = await session.get_items()
         for batch in turn:
             await session.add_items(list(batch))
-        return _questions(history)
+        return history
 
-    async def read(self) -> int:
+    async def read(self) -> Any:
         """Read the whole history."""
-        return _questions(await self._session().get_items())
+        return await self._session().get_items()
+
+    def questions(self, history: Any) -> int:
+        """The user's items."""
+        return sum(item.get("role") == "user" for item in history)
 
     def _session(self) -> Any:
         return DynamoDBSession(self._session_id, self._client, worker.TABLE, **self._settings)
-
-
-def _questions(history: list[Any]) -> int:
-    return sum(item.get("role") == "user" for item in history)
 
 
 def settings(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -82,18 +82,22 @@ class Snapshots:
 
         self._tools = [search_orders]
 
-    async def turn(self, number: int, turn: worker.Turn) -> int:
+    async def turn(self, number: int, turn: worker.Turn) -> Any:
         """Make the agent, which restores the history, and let it answer."""
         (question,), *self._model.batches = turn
         self._output = next((item["output"] for batch in turn for item in batch if "output" in item), "")
         agent = self._agent()
-        before = _questions(agent)
+        before = list(agent.messages)
         await agent.invoke_async(question["content"])
         return before
 
-    async def read(self) -> int:
+    async def read(self) -> Any:
         """Make the agent."""
-        return _questions(self._agent())
+        return self._agent().messages
+
+    def questions(self, history: Any) -> int:
+        """The user's messages; a tool's result is one of the user's, too, but has no text."""
+        return sum(message["role"] == "user" and "text" in message["content"][0] for message in history)
 
     def _agent(self) -> Agent:
         return Agent(
@@ -103,10 +107,6 @@ class Snapshots:
             conversation_manager=NullConversationManager(),
             callback_handler=None,
         )
-
-
-def _questions(agent: Agent) -> int:
-    return sum(message["role"] == "user" and "text" in message["content"][0] for message in agent.messages)
 
 
 @asynccontextmanager

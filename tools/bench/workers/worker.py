@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import logging
 import os
 import sys
 import time
@@ -28,12 +29,16 @@ Turn = Sequence[Sequence[Mapping[str, Any]]]
 class Store(Protocol):
     """One contender."""
 
-    async def turn(self, number: int, turn: Turn) -> int:
-        """Do one turn as the contender's users do; return how many user messages the history held before it."""
+    async def turn(self, number: int, turn: Turn) -> Any:
+        """Do one turn as the contender's users do; return the history as it was read before."""
         ...
 
-    async def read(self) -> int:
-        """Only read the history; return how many user messages it holds."""
+    async def read(self) -> Any:
+        """Only read the history, and return it."""
+        ...
+
+    def questions(self, history: Any) -> int:
+        """How many questions a history holds: asked when nothing is measured any more."""
         ...
 
 
@@ -62,6 +67,7 @@ class Open(Protocol):
 
 def main(open_stores: Open) -> None:
     """Run a worker until its input ends."""
+    logging.disable()  # an error is reported as an outcome
     arguments = json.loads(sys.argv[1])
     turns = json.loads(Path(arguments["turns"]).read_text())
     task = Task(arguments["endpoint_url"], arguments["session_id"], arguments["options"])
@@ -88,10 +94,11 @@ async def _outcome(stores: Mapping[str, Store], order: Mapping[str, Any], turns:
     gc.collect()  # what earlier turns left is not this turn's work
     clock, processor = time.perf_counter(), time.process_time()
     try:
-        read = await (store.turn(order["number"], turn) if turn else store.read())
+        history = await (store.turn(order["number"], turn) if turn else store.read())
     except Exception as error:  # noqa: BLE001 - whatever ends a contender is a result
         return {"error": f"{type(error).__name__}: {_reason(error)}"}
-    return {"read": read, "cpu": time.process_time() - processor, "seconds": time.perf_counter() - clock}
+    cpu, seconds = time.process_time() - processor, time.perf_counter() - clock
+    return {"read": store.questions(history), "cpu": cpu, "seconds": seconds}
 
 
 def _reason(error: BaseException) -> str:
