@@ -5,6 +5,7 @@ PYTHON ?= python3
 RUNTIME ?= 3.13# of the template; another supported Python stands in for it where it is missing
 BIN := .work/venv/bin
 BENCH := bench-reference bench-strands bench-langgraph
+TESTED := emulator sam ministack
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo chat engines layer bytecode lock test bench lint format clean
@@ -22,7 +23,7 @@ demo: setup .work/envs/emulator/.ready ## a conversation over several cold execu
 chat: setup .work/envs/emulator/.ready ## talk to the agent: make chat SESSION=ada
 	@$(BIN)/python -m tools.chat $(SESSION)
 
-test: setup engines .work/envs/emulator/.ready ## all tests, or some: make test ARGS="tests/unit -k head"
+test: setup engines $(TESTED:%=.work/envs/%/.ready) ## all tests, or some: make test ARGS="tests/unit -k head"
 	@$(BIN)/python -m pytest $(ARGS)
 
 bench: setup engines $(BENCH:%=.work/envs/%/.ready) ## what a turn costs, beside other stores: docs/bench.md (10 min.)

@@ -1,0 +1,156 @@
+"""The template, valid as written, and expanded as CloudFormation gets it: what it creates, and what it allows."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.sam import ROOT, expand, lint, sam
+
+SECRET = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:openai-AbCdEf"
+VARIANTS: list[dict[str, str]] = [
+    {},
+    {"Architecture": "arm64", "PythonVersion": "3.12", "SnapStart": "true"},
+    {"ModelProvider": "openai", "OpenAIKeySecretArn": SECRET},
+    {
+        "ModelProvider": "compatible",
+        "ModelBaseUrl": "https://models.example.com",
+        "OpenAIKeyParameterName": "/openai/key",
+    },
+    {"JwtIssuer": "https://login.example.com/", "JwtAudience": "agent"},
+    {"KeepTable": "false", "LogRetentionDays": "90"},
+]
+VARIANT = pytest.mark.parametrize("parameters", VARIANTS, ids=lambda parameters: ",".join(parameters) or "defaults")
+
+
+def test_sam_finds_nothing_to_object_to() -> None:
+    assert "is a valid SAM Template" in sam("validate", "--lint")
+
+
+def test_cloudformation_would_find_nothing_to_object_to(tmp_path: Path) -> None:
+    assert lint([expand(**parameters).expanded for parameters in VARIANTS], tmp_path) == ""
+
+
+@pytest.mark.parametrize(("parameters", "policy"), [(VARIANTS[0], "Retain"), (VARIANTS[-1], "Delete")])
+def test_the_table_expires_encrypts_recovers_and_stays_as_asked(parameters: dict[str, str], policy: str) -> None:
+    table = expand(**parameters).only("AWS::DynamoDB::Table")
+    assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == (policy, policy)
+    assert table["Properties"] == {
+        "KeySchema": [{"AttributeName": "session_id", "KeyType": "HASH"}],
+        "AttributeDefinitions": [{"AttributeName": "session_id", "AttributeType": "S"}],
+        "BillingMode": "PAY_PER_REQUEST",
+        "TimeToLiveSpecification": {"AttributeName": "ttl", "Enabled": True},
+        "SSESpecification": {"SSEEnabled": True},
+        "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True},
+    }
+
+
+def statements(**parameters: str) -> dict[str, dict[str, Any]]:
+    """What the function's own policy allows, by the statements' names."""
+    role = expand(**parameters).only("AWS::IAM::Role")["Properties"]
+    (policy,) = role["Policies"]
+    return {statement["Sid"]: statement for statement in policy["PolicyDocument"]["Statement"]}
+
+
+def test_the_function_may_do_to_its_table_what_the_library_does_and_no_more() -> None:
+    source = (ROOT / "layer" / "openai_agents_session" / "table.py").read_text()
+    used = {name.title().replace("_", "") for name in re.findall(r'"((?:[a-z]+_)+items?)"', source)}
+    assert {"GetItem", "PutItem"} <= used
+    assert statements().keys() == {"Sessions"}
+    allowed = statements()["Sessions"]
+    assert set(allowed["Action"]) == {f"dynamodb:{name}" for name in used}
+
+
+@pytest.mark.parametrize(("parameters", "table"), [(VARIANTS[0], "KeptSessions"), (VARIANTS[-1], "Sessions")])
+def test_the_function_may_touch_its_own_table_alone(parameters: dict[str, str], table: str) -> None:
+    assert statements(**parameters)["Sessions"]["Resource"] == {"Fn::GetAtt": [table, "Arn"]}
+    variables = expand(**parameters).only("AWS::Lambda::Function")["Properties"]["Environment"]["Variables"]
+    assert variables["SESSION_TABLE"] == {"Ref": table}
+
+
+def test_the_function_may_read_the_key_that_it_is_told_of() -> None:
+    secret = statements(**VARIANTS[2])["ModelKeySecret"]
+    assert (secret["Action"], secret["Resource"]) == ("secretsmanager:GetSecretValue", SECRET)
+    parameter = statements(**VARIANTS[3])["ModelKeyParameter"]
+    assert parameter["Action"] == "ssm:GetParameter"
+    assert parameter["Resource"]["Fn::Sub"].endswith(":parameter/openai/key")
+
+
+@VARIANT
+def test_no_policy_of_ours_holds_a_wildcard(parameters: dict[str, str]) -> None:
+    for statement in statements(**parameters).values():
+        assert "*" not in json.dumps([statement["Action"], statement["Resource"]])
+
+
+def test_logs_are_kept_as_long_as_asked_and_no_longer() -> None:
+    expansion = expand(KeepTable="false", LogRetentionDays="90")
+    assert expansion.resources["AgentLogs"]["Properties"]["RetentionInDays"] == "90"
+    for function in expansion.of_type("AWS::Lambda::Function"):
+        assert function["Properties"]["LoggingConfig"]["LogGroup"] == {"Ref": "AgentLogs"}
+
+
+@pytest.mark.parametrize(("arch", "python"), [("x86_64", "3.13"), ("arm64", "3.12")])
+def test_function_and_layers_are_for_the_same_runtime_and_processor(arch: str, python: str) -> None:
+    expansion = expand(**VARIANTS[arch == "arm64"])
+    function = expansion.only("AWS::Lambda::Function")["Properties"]
+    layers = expansion.of_type("AWS::Lambda::LayerVersion")
+    assert len(layers) == 2
+    assert function["Runtime"] == f"python{python}"
+    assert function["Architectures"] == [arch]
+    assert [layer["Properties"]["CompatibleRuntimes"] for layer in layers] == [[f"python{python}"]] * 2
+    assert [layer["Properties"]["CompatibleArchitectures"] for layer in layers] == [[arch], [arch]]
+
+
+@pytest.mark.parametrize(("parameters", "apply_on"), [(VARIANTS[1], "PublishedVersions"), (VARIANTS[0], "None")])
+def test_snapshots_are_taken_only_if_asked_for(parameters: dict[str, str], apply_on: str) -> None:
+    expansion = expand(**parameters)
+    assert expansion.only("AWS::Lambda::Function")["Properties"]["SnapStart"] == {"ApplyOn": apply_on}
+    assert expansion.only("AWS::Lambda::Alias")["Properties"]["Name"] == "live"
+
+
+def test_everything_that_answers_over_http_is_the_published_version() -> None:
+    alias = {"Ref": "AgentFunctionAliaslive"}
+    expansion = expand()
+    assert expansion.only("AWS::ApiGatewayV2::Integration")["Properties"]["IntegrationUri"] == alias
+    assert expansion.only("AWS::Lambda::Url")["Properties"]["TargetFunctionArn"] == alias
+
+
+def test_nobody_gets_an_answer_without_credentials() -> None:
+    iam, jwt = expand(), expand(**VARIANTS[4])
+    for expansion, kind in ((iam, "AWS_IAM"), (jwt, "JWT")):
+        routes = expansion.of_type("AWS::ApiGatewayV2::Route")
+        assert {route["Properties"]["AuthorizationType"] for route in routes} == {kind}
+        assert expansion.only("AWS::Lambda::Url")["Properties"]["AuthType"] == "AWS_IAM"
+        for permission in expansion.of_type("AWS::Lambda::Permission"):
+            assert permission["Properties"]["Principal"] == "apigateway.amazonaws.com"
+    assert {route["Properties"]["AuthorizerId"]["Ref"] for route in jwt.of_type("AWS::ApiGatewayV2::Route")} == {
+        "ApiJwtAuthorizer"
+    }
+    assert iam.of_type("AWS::ApiGatewayV2::Authorizer") == []
+
+
+def test_the_api_has_the_routes_of_the_sample_events() -> None:
+    events = [json.loads(file.read_text()) for file in (ROOT / "events").glob("http_*.json")]
+    sampled = {event["routeKey"] for event in events}
+    assert sampled
+    assert {route["Properties"]["RouteKey"] for route in expand().of_type("AWS::ApiGatewayV2::Route")} == sampled
+
+
+def test_the_function_is_told_all_that_it_reads() -> None:
+    sources = [
+        ROOT / "functions" / "agent" / "settings.py",
+        ROOT / "layer" / "openai_agents_session" / "environment.py",
+    ]
+    read = {name for file in sources for name in re.findall(r'"((?:SESSION|MODEL|OPENAI)_[A-Z_]+)"', file.read_text())}
+    read |= {"AWS_ENDPOINT_URL_DYNAMODB", "POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE", "LOG_LEVEL"}
+    told = expand().only("AWS::Lambda::Function")["Properties"]["Environment"]["Variables"].keys()
+    assert read <= told
+
+
+def test_what_a_user_needs_afterwards_is_an_output() -> None:
+    outputs = expand().decided["Outputs"].keys()
+    assert {"SessionLayerArn", "FunctionName", "FunctionUrl", "ApiUrl", "TableName"} <= outputs

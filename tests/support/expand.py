@@ -1,0 +1,89 @@
+"""Expand a serverless template, and decide its conditions. Run by the SAM CLI's interpreter, which has the translator.
+
+    python expand.py template.yaml '{"Architecture": "arm64"}'
+
+Prints two templates: "expanded", with its conditions, and "decided", what is left of it for these parameters.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+from samcli.yamlhelper import yaml_parse
+from samtranslator.parser.parser import Parser
+from samtranslator.translator.translator import Translator
+
+_NOTHING = {"Ref": "AWS::NoValue"}
+
+
+def main(path: str, given: str) -> None:
+    """Print both templates."""
+    logging.disable()
+    template = yaml_parse(Path(path).read_text())
+    for resource in template["Resources"].values():
+        for name in {"CodeUri", "ContentUri"} & resource.get("Properties", {}).keys():
+            resource["Properties"][name] = "s3://bucket/artifact"
+    defaults = {name: parameter["Default"] for name, parameter in template["Parameters"].items()}
+    parameters = {**defaults, **json.loads(given)}
+    expanded = Translator({}, Parser()).translate(template, parameters)
+    print(json.dumps({"expanded": expanded, "decided": Decision(expanded, parameters).template()}))
+
+
+class Decision:
+    """What CloudFormation makes of a template's conditions and of the parameters in it."""
+
+    def __init__(self, template: dict[str, Any], parameters: dict[str, Any]) -> None:
+        self._template = template
+        self._parameters = parameters
+
+    def template(self) -> dict[str, Any]:
+        """The template without what its conditions leave out."""
+        kept = {
+            name: self.value(resource)
+            for name, resource in self._template["Resources"].items()
+            if "Condition" not in resource or self.holds({"Condition": resource["Condition"]})
+        }
+        return {"Resources": kept, "Outputs": self.value(self._template["Outputs"])}
+
+    def value(self, value: Any) -> Any:
+        """A property's value."""
+        match value:
+            case {"Ref": name} if name in self._parameters:
+                return self._parameters[name]
+            case {"Fn::Sub": str(text)}:
+                return self._substituted(text)
+            case {"Fn::If": [condition, when_true, when_false]}:
+                return self.value(when_true if self.holds({"Condition": condition}) else when_false)
+            case dict():
+                return {name: self.value(inner) for name, inner in value.items() if self.value(inner) != _NOTHING}
+            case list():
+                return [found for inner in value if (found := self.value(inner)) != _NOTHING]
+        return value
+
+    def _substituted(self, text: str) -> str | dict[str, str]:
+        for name, parameter in self._parameters.items():
+            text = text.replace(f"${{{name}}}", str(parameter))
+        return {"Fn::Sub": text} if "${" in text else text
+
+    def holds(self, condition: dict[str, Any]) -> bool:
+        """Whether a condition is true."""
+        match condition:
+            case {"Condition": name}:
+                return self.holds(self._template["Conditions"][name])
+            case {"Fn::Not": [inner]}:
+                return not self.holds(inner)
+            case {"Fn::Equals": [left, right]}:
+                return bool(self.value(left) == self.value(right))
+            case {"Fn::And": parts}:
+                return all(self.holds(part) for part in parts)
+            case {"Fn::Or": parts}:
+                return any(self.holds(part) for part in parts)
+        raise ValueError(f"unknown condition: {condition}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:3])
