@@ -98,11 +98,13 @@ async def test_figures_of_a_wrong_history_are_refused(endpoint_url: str, named: 
 async def test_measurements_survive_json_and_become_a_report_and_a_chart(
     endpoint_url: str, named: Callable[[Workload], Workload]
 ) -> None:
-    run = await runner.run(contenders.WARM, named(CHAT), PLAN, endpoint_url)
-    run.workload = "chat"
+    runs = [await runner.run(each, named(CHAT), PLAN, endpoint_url) for each in (contenders.WARM, contenders.FLOOR)]
+    for run in runs:
+        run.workload = "chat"
 
-    again = Run.from_json(run.to_json())
-    assert again == run
-    assert contenders.WARM.title in report.tables([again])
-    drawing = ElementTree.fromstring(chart.draw([again]))  # noqa: S314 - it was drawn here
+    again = [Run.from_json(run.to_json()) for run in runs]
+    assert again == runs
+    assert f"| {contenders.WARM.title} " in report.tables(again)
+    assert "× floor" in report.tables(again)
+    drawing = ElementTree.fromstring(chart.draw(again))  # noqa: S314 - it was drawn here
     assert any(contenders.WARM.title in (text.text or "") for text in drawing.iter("{http://www.w3.org/2000/svg}text"))

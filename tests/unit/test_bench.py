@@ -109,6 +109,12 @@ def _busier(run: Run) -> Run:
     return run
 
 
+def test_a_short_run_is_no_evidence_for_the_targets() -> None:
+    short = [_run(name, 5, turns=24) for name in ("warm", "cold", "reference", "floor")]
+    assert report.targets(short) == []
+    assert "24 turns" in report.tables(short)
+
+
 def test_a_run_that_ended_has_no_price_beyond_its_end() -> None:
     ended = _run("reference", 100, turns=150)
     ended.failure = "too large"

@@ -70,8 +70,10 @@ class Results:
 
 
 def targets(runs: Sequence[Run]) -> list[Target]:
-    """What was to be reached, and what was; the measurements must be those of a full run."""
+    """What was to be reached, and what was; nothing unless the measurements are those of a full run."""
     results = Results(runs)
+    if not _is_full(results):
+        return []
     warm, cold = results.run(contenders.WARM), results.run(contenders.COLD)
     if not warm or not cold:
         return []
@@ -195,9 +197,9 @@ def seconds(run: Run, first: int, last: int) -> float | None:
 def tables(runs: Sequence[Run]) -> str:
     """The measurements alone."""
     results = Results(runs)
-    parts = [_target_table(runs)] if targets(runs) and _is_full(results) else []
+    parts = [_target_table(runs)] if targets(runs) else []
     parts += [_cost_table(results, workload) for workload in LENGTHS if results.present(workload)]
-    parts += [_count_table(results, _reached(results)), _write_unit_table(results)]
+    parts += [_count_table(results, min(200, _longest(results, "chat"))), _write_unit_table(results)]
     if _is_full(results):
         parts.append(_time_table(results))
     return "\n\n".join(part for part in parts if part)
@@ -225,9 +227,16 @@ def _is_full(results: Results) -> bool:
     return bool(run and len(run.turns) >= PLAN.compared[1])
 
 
-def _reached(results: Results) -> int:
-    longest = max((len(run.turns) for each in results.present("chat") if (run := results.run(each))), default=0)
-    return min(200, longest)
+def _lengths(results: Results, workload: str) -> tuple[int, ...]:
+    """The lengths to show: what was asked of the contenders, or the longest run's where it reached none of them."""
+    longest = _longest(results, workload)
+    ended = any(run.failure for each in results.present(workload) if (run := results.run(each, workload)))
+    return tuple(turns for turns in LENGTHS[workload] if turns <= longest or ended) or (longest,)
+
+
+def _longest(results: Results, workload: str) -> int:
+    runs = [run for each in results.present(workload) if (run := results.run(each, workload))]
+    return max((len(run.turns) for run in runs), default=0)
 
 
 def _target_table(runs: Sequence[Run]) -> str:
@@ -236,7 +245,7 @@ def _target_table(runs: Sequence[Run]) -> str:
 
 
 def _cost_table(results: Results, workload: str) -> str:
-    lengths = LENGTHS[workload]
+    lengths = _lengths(results, workload)
     rows = []
     for contender in results.present(workload):
         cells = [_cost(results, contender, turns, workload) for turns in lengths]
