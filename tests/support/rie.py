@@ -19,7 +19,9 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +35,7 @@ RUNTIME = ROOT / ".work" / "envs" / "emulator"
 
 HOST = "127.0.0.1"
 _START_SECONDS = 10
+_START_ATTEMPTS = 3
 
 
 class FunctionError(Exception):
@@ -79,6 +82,7 @@ class Emulator:
         self._timeout_seconds = timeout_seconds
         self._process: subprocess.Popen[bytes] | None = None
         self._port = 0
+        self._calling = threading.Lock()
         self._output: IO[bytes] | None = None
         self._log = ""
 
@@ -88,27 +92,15 @@ class Emulator:
         Raises:
             RuntimeError: it did not start.
         """
-        self._port, api_port = _free_ports(2)
-        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by kill
-        self._process = subprocess.Popen(
-            [
-                _program(),
-                *("--runtime-interface-emulator-address", f"{HOST}:{self._port}"),
-                *("--runtime-api-address", f"{HOST}:{api_port}"),
-                *(RUNTIME / "bin" / "python", "-m", "awslambdaric", self._handler),
-            ],
-            env=self._environ,
-            cwd=self._folder,
-            stdin=subprocess.DEVNULL,
-            stdout=self._output,
-            stderr=self._output,
-            start_new_session=True,  # a group, so that the runtime dies with the emulator
-        )
-        self._wait_until_it_listens()
-        return self
+        self.kill()
+        for _ in range(_START_ATTEMPTS):
+            if self._starts():
+                return self
+            self.kill()
+        raise RuntimeError(f"the Runtime Interface Emulator did not start:\n{self.log}")
 
     def invoke(self, event: Any) -> Invocation:
-        """Call the function.
+        """Call the function; a call from another thread waits for its turn, since two at once crash the emulator.
 
         Args:
             event: Its event, as plain JSON.
@@ -116,13 +108,12 @@ class Emulator:
         Raises:
             FunctionError: the function raised or timed out.
         """
-        began = time.monotonic()
-        request = urllib.request.Request(
-            f"http://{HOST}:{self._port}/2015-03-31/functions/function/invocations", json.dumps(event).encode()
-        )
-        with urllib.request.urlopen(request, timeout=self._timeout_seconds + _START_SECONDS) as response:  # noqa: S310
-            body = response.read().decode()
-        return Invocation(_answer(body), time.monotonic() - began)
+        url = f"http://{HOST}:{self._port}/2015-03-31/functions/function/invocations"
+        request = urllib.request.Request(url, json.dumps(event).encode())
+        with self._calling:
+            began = time.monotonic()
+            body = _fetch(request, self._timeout_seconds + _START_SECONDS)
+            return Invocation(_answer(body), time.monotonic() - began)
 
     def kill(self) -> None:
         """End the environment at once, as it stands."""
@@ -147,17 +138,31 @@ class Emulator:
     def __exit__(self, *_: object) -> None:
         self.kill()
 
-    def _wait_until_it_listens(self) -> None:
+    def _starts(self) -> bool:
+        self._port, api_port = _free_ports(2)
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by kill
+        self._process = subprocess.Popen(
+            [
+                _program(),
+                *("--runtime-interface-emulator-address", f"{HOST}:{self._port}"),
+                *("--runtime-api-address", f"{HOST}:{api_port}"),
+                *(RUNTIME / "bin" / "python", "-m", "awslambdaric", self._handler),
+            ],
+            env=self._environ,
+            cwd=self._folder,
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=self._output,
+            start_new_session=True,  # a group, so that the runtime dies with the emulator
+        )
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
-            try:
-                socket.create_connection((HOST, self._port), timeout=1).close()
-            except OSError:
-                time.sleep(0.005)
-            else:
-                return
-        self.kill()
-        raise RuntimeError(f"the Runtime Interface Emulator did not start:\n{self.log}")
+            if self._process.poll() is not None:
+                return False  # somebody took the port in the meantime
+            if _listens(self._port):
+                return True
+            time.sleep(0.005)
+        return False
 
 
 def python_version() -> str:
@@ -211,6 +216,23 @@ def _lambda_environ(pythonpath: Sequence[Path], timeout_seconds: int) -> dict[st
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1024",
         "AWS_SAM_LOCAL": "true",  # as under `sam local`: tells Powertools that nobody collects traces
     }
+
+
+def _fetch(request: urllib.request.Request, timeout_seconds: float) -> str:
+    try:
+        with urllib.request.urlopen(request, timeout=timeout_seconds) as response:  # noqa: S310 - our own http URL
+            return str(response.read().decode())
+    except urllib.error.HTTPError as error:  # the runtime could not start, or ended by itself
+        with error:
+            return error.read().decode()
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection((HOST, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def _free_ports(count: int) -> list[int]:

@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import pytest
 from agents import Agent, Runner, SQLiteSession
@@ -88,24 +88,15 @@ def test_an_agent_is_made_once_for_the_same_settings() -> None:
 
 
 class _Endpoint(BaseHTTPRequestHandler):
-    """An OpenAI-compatible endpoint that repeats the last message."""
+    """Speaks both of OpenAI's interfaces, and repeats the last message."""
 
-    keys: ClassVar[list[str | None]] = []
+    requests: ClassVar[list[tuple[str, str | None]]] = []
 
     def do_POST(self) -> None:
-        self.keys.append(self.headers["authorization"])
+        self.requests.append((self.path, self.headers["authorization"]))
         request = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        message = {"role": "assistant", "content": f"{request['model']} heard {request['messages'][-1]['content']}"}
-        body = json.dumps(
-            {
-                "id": "1",
-                "object": "chat.completion",
-                "created": 1,
-                "model": request["model"],
-                "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
-                "usage": {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12},
-            }
-        ).encode()
+        answer = _completion(request) if self.path.endswith("/chat/completions") else _response(request)
+        body = json.dumps(answer).encode()
         self.send_response(200)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(body)))
@@ -116,12 +107,54 @@ class _Endpoint(BaseHTTPRequestHandler):
         pass
 
 
+def _completion(request: dict[str, Any]) -> dict[str, Any]:
+    message = {"role": "assistant", "content": f"{request['model']} heard {request['messages'][-1]['content']}"}
+    return {
+        "id": "1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": request["model"],
+        "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
+        "usage": {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12},
+    }
+
+
+def _response(request: dict[str, Any]) -> dict[str, Any]:
+    text = f"{request['model']} heard {request['input'][-1]['content']}"
+    return {
+        "id": "1",
+        "object": "response",
+        "created_at": 1,
+        "model": request["model"],
+        "status": "completed",
+        "output": [
+            {
+                "id": "2",
+                "type": "message",
+                "role": "assistant",
+                "status": "completed",
+                "content": [{"type": "output_text", "text": text, "annotations": []}],
+            }
+        ],
+        "parallel_tool_calls": True,
+        "tool_choice": "auto",
+        "tools": [],
+        "usage": {
+            "input_tokens": 5,
+            "input_tokens_details": {"cached_tokens": 0},
+            "output_tokens": 7,
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": 12,
+        },
+    }
+
+
 @pytest.fixture
 def endpoint() -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Endpoint)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    _Endpoint.keys.clear()
+    _Endpoint.requests.clear()
     yield f"http://127.0.0.1:{server.server_port}/v1"
     server.shutdown()
     thread.join()
@@ -129,16 +162,17 @@ def endpoint() -> Iterator[str]:
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # the SDK's client is made to live as long as the process
-async def test_a_compatible_endpoint_answers_with_its_model_and_the_key(
-    endpoint: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("provider", "path"), [("compatible", "/v1/chat/completions"), ("openai", "/v1/responses")])
+async def test_a_model_with_a_network_is_asked_with_its_name_and_the_key(
+    endpoint: str, monkeypatch: pytest.MonkeyPatch, provider: Literal["compatible", "openai"], path: str
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
     session = SQLiteSession("test")
-    turn = await take_turn(Settings("compatible", "small", base_url=endpoint), session, "Hello")
+    turn = await take_turn(Settings(provider, "small", base_url=endpoint), session, "Hello")
     session.close()
     assert (turn.answer, turn.model) == ("small heard Hello", "small")
     assert (turn.input_tokens, turn.output_tokens) == (5, 7)
-    assert _Endpoint.keys == ["Bearer sk-test"]
+    assert _Endpoint.requests == [(path, "Bearer sk-test")]
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
