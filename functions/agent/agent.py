@@ -7,18 +7,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from agents import Agent, AgentsException, Runner, ToolCallItem, function_tool, set_tracing_disabled
+from agents import Agent, AgentsException, Runner, RunState, ToolCallItem, function_tool, set_tracing_disabled
 from openai import OpenAIError
 
 import calculator
 from events import RequestError
 from models import build_model
+from observe import logger
+from openai_agents_session.runs import PendingCall, PendingRun, calls_of
 from settings import Settings
+from spans import SpanHooks
 
 if TYPE_CHECKING:
-    from agents import Session
+    from agents import Session, TResponseInputItem
 
 MAX_MODEL_CALLS = 10
 
@@ -36,6 +39,8 @@ class Turn:
         model: The name of the model that answered.
         input_tokens: Tokens the model read.
         output_tokens: Tokens the model wrote.
+        pending: The calls that need approval before the agent can go on; none when it is done.
+        state: What the run is resumed from, if any are pending.
     """
 
     answer: str
@@ -43,6 +48,8 @@ class Turn:
     model: str
     input_tokens: int
     output_tokens: int
+    pending: tuple[PendingCall, ...] = ()
+    state: str = ""
 
 
 @function_tool
@@ -58,6 +65,18 @@ def calculate(expression: str) -> str:
         return f"error: {error}"
 
 
+@function_tool(needs_approval=True)
+def issue_refund(order: str, amount: float) -> str:
+    """Pay money back to the customer. A person has to approve it.
+
+    Args:
+        order: The order's number.
+        amount: How much, in euros.
+    """
+    logger.info("refund issued")  # stands for the payment system; nothing of the conversation is logged
+    return f"Refunded {amount:.2f} euros for order {order}."
+
+
 @cache
 def build_agent(settings: Settings) -> Agent[None]:
     """The agent, made once for each execution environment: its model keeps connections."""
@@ -65,33 +84,51 @@ def build_agent(settings: Settings) -> Agent[None]:
         name="Assistant",
         instructions="You are a concise, friendly assistant. Use the calculate tool for every calculation.",
         model=build_model(settings),
-        tools=[calculate],
+        tools=[calculate, issue_refund],
     )
 
 
-async def take_turn(settings: Settings, session: Session, message: str) -> Turn:
+async def take_turn(settings: Settings, session: Session, message: str | list[TResponseInputItem]) -> Turn:
     """Answer a message in a session, and store both there.
 
     Args:
         settings: Which model answers.
         session: The conversation so far.
-        message: What the user says.
+        message: What the user says; an empty list to go on from what is stored.
 
     Returns:
-        The answer.
+        The answer, or what has to be approved first.
 
     Raises:
         RequestError: The model failed, or found no answer.
     """
+    return await _run(settings, session, message)
+
+
+async def resume_turn(settings: Settings, session: Session, run: PendingRun) -> Turn:
+    """Go on with a run that has been decided on. Raises like ``take_turn``."""
+    state: RunState[Any] = await RunState.from_string(build_agent(settings), run.state)
+    for interruption in state.get_interruptions():
+        decision = run.decisions.get(str(interruption.call_id))
+        if decision is not None:
+            (state.approve if decision else state.reject)(interruption)
+    return await _run(settings, session, state)
+
+
+async def _run(settings: Settings, session: Session, begin: str | list[TResponseInputItem] | RunState[Any]) -> Turn:
+    agent = build_agent(settings)
     try:
-        result = await Runner.run(build_agent(settings), message, session=session, max_turns=MAX_MODEL_CALLS)
+        with SpanHooks() as hooks:
+            result = await Runner.run(agent, begin, session=session, max_turns=MAX_MODEL_CALLS, hooks=hooks)
     except (AgentsException, OpenAIError) as error:
         raise RequestError(502, f"the model gave no answer: {type(error).__name__}") from error
     usage = result.context_wrapper.usage
     return Turn(
-        answer=str(result.final_output),
+        answer="" if result.interruptions else str(result.final_output),
         tools=[item.tool_name or "" for item in result.new_items if isinstance(item, ToolCallItem)],
         model="offline" if settings.provider == "offline" else settings.model_name,
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
+        pending=calls_of(result.interruptions),
+        state=result.to_state().to_string() if result.interruptions else "",
     )

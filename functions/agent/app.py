@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools import Logger, Metrics, Tracer
-from aws_lambda_powertools.metrics import MetricUnit
-
-from events import Action, Request, RequestError, newest_that_fit, parse, respond
+from conversation import ACTIONS, Call
+from events import THINKING, RequestError, is_batch, is_http, parse, respond
+from identity import caller, checked_owner
+from observe import count, log_answer, logger, metrics, store_observer, tracer
 from openai_agents_session import environment
-from openai_agents_session.errors import ContentionError, InvalidInputError, UnavailableError
-from settings import Settings
+from openai_agents_session.errors import SessionError
+from refusals import refusal_for
+from settings import ServiceSettings
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-logger = Logger()
-metrics = Metrics()
-tracer = Tracer(auto_patch=False)
+HTTP_API_SECONDS = 29.0
+"""The HTTP API gives up after 30 seconds, whatever the function's own time limit."""
 
 environment.environment.register_snapstart_hooks()
 if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") in ("snap-start", "provisioned-concurrency"):
@@ -31,58 +33,79 @@ if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") in ("snap-start", "provision
 @tracer.capture_lambda_handler(capture_response=False)
 @metrics.log_metrics(capture_cold_start_metric=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Serve one request; what the caller did wrong is answered, what is wrong here is raised."""
-    metrics.add_metric("Requests", MetricUnit.Count, 1)
+    """Serve one request, or a batch of a queue's messages."""
     try:
-        request = parse(event)
-        logger.append_keys(session_id=request.session_id, action=request.action)
-        body = environment.run(ACTIONS[request.action](request))
-        return respond(event, 200, body)
+        if is_batch(event):
+            from fifo import serve_batch
+
+            failures: dict[str, Any] = serve_batch(event, context, lambda message: serve(message, context))
+            return failures
+        return serve(event, context)
+    finally:
+        store_observer.flush()
+
+
+def serve(event: Any, context: LambdaContext) -> dict[str, Any]:
+    """Serve one request; what the caller can act on is answered, what is wrong here is raised."""
+    count("Requests")
+    try:
+        settings = ServiceSettings.from_environ()
+        request = parse(event, caller)
+        owner = checked_owner(request, required=settings.owner_required)
+        turn_id = request.idempotency_key or context.aws_request_id
+        logger.append_keys(session_id=request.session_id, action=request.action, turn_id=turn_id)
+        call = Call(request, TimeLimit(context, event), settings, owner)
+        body = answer_once(call, context)
     except RequestError as error:
-        return refuse(event, error.status, error.reason, error)
-    except InvalidInputError as error:
-        return refuse(event, 400, str(error), error)
-    except (UnavailableError, ContentionError) as error:
-        return refuse(event, 503, "the session store is busy; try again", error)
+        return refuse(event, error)
+    except SessionError as error:
+        if (refusal := refusal_for(error)) is None:
+            raise
+        return refuse(event, refusal)
+    status = body.pop("status", 200)
+    log_answer(status, body, content=settings.log_content)
+    return respond(event, status, body)
 
 
-def refuse(event: dict[str, Any], status: int, reason: str, error: Exception) -> dict[str, Any]:
+def answer(call: Call) -> dict[str, Any]:
+    """Do what is asked, on the environment's event loop."""
+    return environment.run(ACTIONS[call.request.action](call))
+
+
+def answer_once(call: Call, context: LambdaContext) -> dict[str, Any]:
+    """Do what is asked, unless the same delivery was served before: then give the same answer."""
+    request, settings = call.request, call.settings
+    if not (request.idempotency_key and settings.idempotency_table and request.action in THINKING):
+        return answer(call)
+    from once import once
+
+    return once(
+        lambda: answer(call),
+        key=[call.owner, request.session_id, request.idempotency_key],  # nobody's key replays somebody else's answer
+        payload=asdict(request),
+        table_name=settings.idempotency_table,
+        seconds=settings.idempotency_seconds,
+        context=context,
+    )
+
+
+def refuse(event: Mapping[str, Any], refusal: RequestError) -> dict[str, Any]:
     """Answer with a reason, and log it with what caused it."""
-    metrics.add_metric("RequestsRefused", MetricUnit.Count, 1)
-    logger.warning("request refused", status=status, reason=reason, exc_info=error.__cause__)
-    return respond(event, status, {"error": reason})
+    count("RequestsRefused")
+    count(f"Answers{refusal.status}")
+    logger.warning("request refused", status=refusal.status, reason=refusal.reason, exc_info=refusal.__cause__)
+    return respond(event, refusal.status, {"error": refusal.reason} | refusal.details)
 
 
-async def send_message(request: Request) -> dict[str, Any]:
-    """Let the agent answer a message."""
-    from agent import take_turn
+class TimeLimit:
+    """The time that a request has: the invocation's, or what the HTTP API grants if that is less."""
 
-    started = time.perf_counter()
-    session = await environment.open_session(request.session_id)
-    turn = await take_turn(Settings.from_environ(), session, request.message)
-    metrics.add_metric("Turns", MetricUnit.Count, 1)
-    metrics.add_metric("TurnLatency", MetricUnit.Milliseconds, (time.perf_counter() - started) * 1000)
-    metrics.add_metric("InputTokens", MetricUnit.Count, turn.input_tokens)
-    metrics.add_metric("OutputTokens", MetricUnit.Count, turn.output_tokens)
-    return {"session_id": request.session_id, "answer": turn.answer, "tools": turn.tools, "model": turn.model}
+    def __init__(self, context: LambdaContext, event: Any) -> None:
+        self._context = context
+        # A Function URL, whose events have the route $default, waits for as long as the function runs.
+        through_api = is_http(event) and event.get("routeKey") != "$default"
+        self._end = time.monotonic() + HTTP_API_SECONDS if through_api else math.inf
 
-
-async def read_history(request: Request) -> dict[str, Any]:
-    """Return the newest items of a session's history."""
-    session = await environment.open_session(request.session_id)
-    items = newest_that_fit(await session.get_items(request.limit))
-    return {"session_id": request.session_id, "items": items}
-
-
-async def clear_history(request: Request) -> dict[str, Any]:
-    """Forget a session."""
-    session = await environment.open_session(request.session_id)
-    await session.clear_session()
-    return {"session_id": request.session_id, "cleared": True}
-
-
-ACTIONS: dict[Action, Callable[[Request], Coroutine[Any, Any, dict[str, Any]]]] = {
-    "message": send_message,
-    "history": read_history,
-    "clear": clear_history,
-}
+    def get_remaining_time_in_millis(self) -> int:
+        """Milliseconds until nobody waits any more."""
+        return int(min(self._context.get_remaining_time_in_millis(), (self._end - time.monotonic()) * 1000))

@@ -1,17 +1,22 @@
-"""The two shapes of a request, direct and over HTTP, made one; and the answer, in the shape of its request.
+"""The shapes of a request, direct and over HTTP, made one; and the answer, in the shape of its request.
 
     direct                                                           HTTP
     {"session_id": ..., "message": ...}                              POST /sessions/{session_id} {"message": ...}
+    {"session_id": ..., "action": "continue"}                        POST /sessions/{session_id} {"continue": true}
     {"session_id": ..., "action": "history", "limit": ...}           GET /sessions/{session_id}?limit=...
     {"session_id": ..., "action": "clear"}                           DELETE /sessions/{session_id}
+    {"session_id": ..., "action": "approvals"}                       GET /sessions/{session_id}/approvals
+    {"session_id": ..., "action": "approve", "run_id": ...}          POST /sessions/{session_id}/approvals
+                                                                         {"decision": "approve", "run_id": ...}
 
-HTTP comes from an API Gateway HTTP API (payload 2.0) or a Function URL, which send the same event.
+A direct request may state an "owner" and an "idempotency_key"; over HTTP the authorizer and a header do. HTTP comes
+from an API Gateway HTTP API (payload 2.0) or a Function URL, which send the same event.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Literal, cast, get_args
@@ -19,15 +24,23 @@ from urllib.parse import unquote
 
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 
-Action = Literal["message", "history", "clear"]
+Action = Literal["message", "continue", "approve", "reject", "approvals", "history", "clear"]
+
+THINKING: frozenset[Action] = frozenset({"message", "continue", "approve", "reject"})
+"""The actions in which the agent thinks: what a deadline, a lease and an idempotency key are for."""
 
 MAX_MESSAGE_CHARACTERS = 100_000
+MAX_SESSION_ID_BYTES = 1_024
+MAX_NAME_CHARACTERS = 1_024
+MAX_CALLS = 100
 DEFAULT_HISTORY_LIMIT = 100
 MAX_HISTORY_LIMIT = 1_000
 # Lambda answers with at most 6 MB, to which JSON inside JSON adds its escapes.
 MAX_ANSWER_BYTES = 4_000_000
 
-_HTTP_ACTIONS: dict[str, Action] = {"POST": "message", "GET": "history", "DELETE": "clear"}
+_SESSION_ACTIONS: dict[str, Action] = {"POST": "message", "GET": "history", "DELETE": "clear"}
+_APPROVAL_ACTIONS: dict[str, Action] = {"POST": "approve", "GET": "approvals"}
+_APPROVALS = "/approvals"
 
 
 class RequestError(Exception):
@@ -36,12 +49,14 @@ class RequestError(Exception):
     Attributes:
         status: The HTTP status that says why.
         reason: The same for people; it tells nothing that the caller may not know.
+        details: What else the answer says. A "retry_after", in seconds, becomes a header as well.
     """
 
-    def __init__(self, status: int, reason: str) -> None:
+    def __init__(self, status: int, reason: str, **details: Any) -> None:
         super().__init__(reason)
         self.status = status
         self.reason = reason
+        self.details = details
 
 
 @dataclass(frozen=True)
@@ -49,16 +64,29 @@ class Request:
     """What the caller wants.
 
     Attributes:
-        action: Send a message, read the history, or clear it.
+        action: What to do.
         session_id: The conversation; the session library judges whether it is a good id.
         message: What the user says; empty unless that is the action.
         limit: How many of the newest items of the history to return.
+        owner: Whose session it is, if anybody's.
+        idempotency_key: What names this delivery, if it is to be served once.
+        run_id: The run to decide on; empty unless that is the action.
+        call_ids: Which of its calls to decide on; none for all.
     """
 
     action: Action
     session_id: str
     message: str = ""
     limit: int = DEFAULT_HISTORY_LIMIT
+    owner: str | None = None
+    idempotency_key: str | None = None
+    run_id: str = ""
+    call_ids: tuple[str, ...] = ()
+
+
+def is_batch(event: Any) -> bool:
+    """Whether an event is a batch of a queue's messages."""
+    return isinstance(event, dict) and isinstance(event.get("Records"), list)
 
 
 def is_http(event: Mapping[str, Any]) -> bool:
@@ -66,23 +94,32 @@ def is_http(event: Mapping[str, Any]) -> bool:
     return "requestContext" in event
 
 
-def parse(event: Mapping[str, Any]) -> Request:
+def parse(event: Mapping[str, Any], caller: Callable[[Mapping[str, Any]], str | None] = lambda _: None) -> Request:
     """Read a request from a Lambda event of either shape.
+
+    Args:
+        event: The event.
+        caller: Tells who sends an HTTP event.
 
     Raises:
         RequestError: It is not a request that this function serves.
     """
     if not isinstance(event, dict):
         raise RequestError(400, "the event must be a JSON object")
-    fields = _http_fields(event) if is_http(event) else event
+    fields = _http_fields(event) | {"owner": caller(event)} if is_http(event) else event
     action = fields.get("action", "message")
     if action not in get_args(Action):
         raise RequestError(400, f"action must be one of {', '.join(get_args(Action))}")
+    deciding = action in ("approve", "reject")
     return Request(
         action=cast(Action, action),
-        session_id=_text(fields, "session_id"),
+        session_id=_session_id(fields),
         message=_message(fields) if action == "message" else "",
         limit=_limit(fields.get("limit", DEFAULT_HISTORY_LIMIT)),
+        owner=_name(fields, "owner"),
+        idempotency_key=_name(fields, "idempotency_key"),
+        run_id=_text(fields, "run_id") if deciding else "",
+        call_ids=_call_ids(fields.get("call_ids")) if deciding else (),
     )
 
 
@@ -97,9 +134,12 @@ def respond(event: Mapping[str, Any], status: int, body: Mapping[str, Any]) -> d
     answer = {"status": status, **body}
     if not (isinstance(event, dict) and is_http(event)):
         return answer
+    headers = {"content-type": "application/json", "cache-control": "no-store"}
+    if "retry_after" in body:
+        headers["retry-after"] = str(body["retry_after"])
     return {
         "statusCode": status,
-        "headers": {"content-type": "application/json", "cache-control": "no-store"},
+        "headers": headers,
         "body": json.dumps(answer, ensure_ascii=False),
     }
 
@@ -118,21 +158,34 @@ def newest_that_fit(items: list[Any], max_bytes: int = MAX_ANSWER_BYTES) -> list
 def _http_fields(event: dict[str, Any]) -> dict[str, Any]:
     request = APIGatewayProxyEventV2(event)
     try:
-        root, _, encoded_id = request.path.lstrip("/").partition("/")
-        action = _HTTP_ACTIONS.get(request.http_method)
-        # A gateway's route has decoded the id; a Function URL knows no routes, and gives the path as it was sent.
-        session_id = request.path_parameters.get("session_id") or unquote(encoded_id)
+        root, _, rest = request.path.lstrip("/").partition("/")
+        method, route = request.http_method, request.get("routeKey") or ""
+        decoded_id = request.path_parameters.get("session_id")
+        key = request.headers.get("idempotency-key")
         limit = request.query_string_parameters.get("limit")
+        # A gateway's route has decoded the id; a Function URL knows no routes, and gives the path as it was sent.
+        about_approvals = (route if decoded_id else rest).endswith(_APPROVALS)
     except (KeyError, TypeError, AttributeError):
         raise RequestError(400, "this is not an HTTP event of payload format 2.0") from None
+    encoded_id = rest.removesuffix(_APPROVALS) if about_approvals else rest
     if root != "sessions" or not encoded_id:
-        raise RequestError(404, "the only resource is /sessions/{session_id}")
-    if action is None:
-        raise RequestError(405, f"use one of {', '.join(_HTTP_ACTIONS)}")
-    fields: dict[str, Any] = {"action": action, "session_id": session_id}
-    if action == "message":
-        fields["message"] = _json_object(request).get("message")
+        raise RequestError(404, "the only resources are /sessions/{session_id} and its /approvals")
+    actions = _APPROVAL_ACTIONS if about_approvals else _SESSION_ACTIONS
+    if method not in actions:
+        raise RequestError(405, f"use one of {', '.join(actions)}")
+    fields = {"action": actions[method], "session_id": decoded_id or unquote(encoded_id), "idempotency_key": key}
+    if method == "POST":
+        fields |= _posted(actions[method], _json_object(request))
     return fields if limit is None else fields | {"limit": limit}
+
+
+def _posted(action: Action, body: dict[str, Any]) -> dict[str, Any]:
+    """What a body asks for. Who asks is not for the body to say."""
+    if action == "message":
+        return {"action": "continue"} if body.get("continue") is True else {"message": body.get("message")}
+    if body.get("decision") not in ("approve", "reject"):
+        raise RequestError(400, "decision must be approve or reject")
+    return {"action": body["decision"], "run_id": body.get("run_id"), "call_ids": body.get("call_ids")}
 
 
 def _json_object(request: APIGatewayProxyEventV2) -> dict[str, Any]:
@@ -150,6 +203,30 @@ def _message(fields: Mapping[str, Any]) -> str:
     if len(message) > MAX_MESSAGE_CHARACTERS:
         raise RequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"message exceeds {MAX_MESSAGE_CHARACTERS} characters")
     return message
+
+
+def _session_id(fields: Mapping[str, Any]) -> str:
+    session_id = _text(fields, "session_id")
+    if len(session_id.encode()) > MAX_SESSION_ID_BYTES:
+        raise RequestError(400, f"session_id exceeds {MAX_SESSION_ID_BYTES} bytes")
+    return session_id
+
+
+def _name(fields: Mapping[str, Any], name: str) -> str | None:
+    if fields.get(name) is None:
+        return None
+    text = _text(fields, name)
+    if len(text) > MAX_NAME_CHARACTERS:
+        raise RequestError(400, f"{name} exceeds {MAX_NAME_CHARACTERS} characters")
+    return text
+
+
+def _call_ids(value: Any) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not 1 <= len(value) <= MAX_CALLS or not all(isinstance(v, str) for v in value):
+        raise RequestError(400, f"call_ids must be a list of 1 to {MAX_CALLS} ids of calls")
+    return tuple(value)
 
 
 def _text(fields: Mapping[str, Any], name: str) -> str:

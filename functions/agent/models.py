@@ -93,6 +93,8 @@ class OfflineModel(Model):
 SIGNATURE = "(offline model)"
 
 _NAME = re.compile(r"\bmy name is\s+([^\W\d_][\w'-]*)", re.IGNORECASE)
+_REFUND = "offline_refund"
+_REFUND_REQUEST = re.compile(r"\brefund\s+(\d+(?:\.\d+)?)\s.*?\border\s+([\w-]+)", re.IGNORECASE)
 _EXPRESSION = re.compile(r"[-(]*\d[\d\s.()]*(?:[-+*/%][-+*/%\d\s.()]*\d[\s)]*)+")
 
 
@@ -100,9 +102,14 @@ def _reply(history: str | list[TResponseInputItem]) -> TResponseOutputItem:
     items: list[Any] = [{"role": "user", "content": history}] if isinstance(history, str) else list(history)
     number = len(items)
     if items and items[-1].get("type") == "function_call_output":
-        return assistant_message(f"That makes {items[-1]['output']}. {SIGNATURE}", item_id=f"offline_message_{number}")
+        output = str(items[-1]["output"])
+        text = output if items[-1]["call_id"].startswith(_REFUND) else f"That makes {output}."
+        return assistant_message(f"{text} {SIGNATURE}", item_id=f"offline_message_{number}")
     said = [text for item in items if item.get("role") == "user" and (text := _text(item))]
     message, earlier = (said[-1], said[:-1]) if said else ("", [])
+    if refund := _REFUND_REQUEST.search(message):
+        order = {"order": refund[2], "amount": float(refund[1])}
+        return function_call("issue_refund", order, call_id=f"{_REFUND}_{number}")
     if expression := _expression(message, items):
         # The number makes the id unique in the history, as the SDK asks.
         return function_call("calculate", {"expression": expression}, call_id=f"offline_call_{number}")
@@ -134,7 +141,8 @@ def _expression(message: str, items: list[Any]) -> str | None:
 
 
 def _results_backwards(items: list[Any]) -> Iterator[str]:
-    return (str(item["output"]) for item in reversed(items) if item.get("type") == "function_call_output")
+    outputs = (item for item in reversed(items) if item.get("type") == "function_call_output")
+    return (str(item["output"]) for item in outputs if not item["call_id"].startswith(_REFUND))
 
 
 def _text(item: dict[str, Any]) -> str:

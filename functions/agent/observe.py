@@ -97,7 +97,6 @@ def span(name: str, began: float, ended: float, *, failed: bool = False, **annot
         child.add_fault_flag()
     parent.add_subsegment(child)
     child.close(ended)
-    child.parent_segment.decrement_ref_counter()
 
 
 store_observer = StoreObserver()

@@ -1,7 +1,7 @@
 """A turn happens once: the finished answer to a delivery is kept, and given again to whoever delivers it again.
 
-Powertools' idempotency is for synchronous functions, so it stands around the one that runs the turn's coroutine. This is
-imported only for requests that carry a key: its boto3 client costs every cold start a quarter of a second.
+Powertools' idempotency is for synchronous functions, so it stands around the one that runs the turn's coroutine. This
+is imported only for requests that carry a key: others need not pay for importing boto3.
 
 ::
 
@@ -44,7 +44,7 @@ def _store(table_name: str) -> DynamoDBPersistenceLayer:
 def once(
     run: Callable[[], dict[str, Any]],
     *,
-    key: str,
+    key: list[str | None],
     payload: dict[str, Any],
     table_name: str,
     seconds: int,
@@ -54,7 +54,7 @@ def once(
 
     Args:
         run: What is to happen once; it returns JSON. If it raises, it may happen again.
-        key: What names the delivery, unique to its caller and session.
+        key: What names the delivery: its owner, its session, and the key that the caller gave it.
         payload: What the delivery asks for; the same key with another is refused.
         table_name: Where answers are kept.
         seconds: How long they are.
@@ -74,14 +74,18 @@ def once(
         lambda_context=context,
     )
 
-    @idempotent_function(
-        data_keyword_argument="delivery", persistence_store=_store(table_name), config=config, key_prefix="turn"
-    )
     def run_once(*, delivery: dict[str, Any]) -> dict[str, Any]:
         return run()
 
+    guarded = idempotent_function(
+        run_once,
+        data_keyword_argument="delivery",
+        persistence_store=_store(table_name),
+        config=config,
+        key_prefix="turn",
+    )
     try:
-        answer: dict[str, Any] = run_once(delivery={"key": key, "payload": payload})
+        answer: dict[str, Any] = guarded(delivery={"key": key, "payload": payload})
     except IdempotencyAlreadyInProgressError as error:
         raise RequestError(409, "the same request is being served", retry_after=RETRY_SECONDS) from error
     except IdempotencyValidationError as error:

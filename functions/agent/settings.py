@@ -50,3 +50,56 @@ class Settings:
             api_key_secret=variables.get("OPENAI_API_KEY_SECRET"),
             api_key_parameter=variables.get("OPENAI_API_KEY_PARAMETER"),
         )
+
+
+@dataclass(frozen=True)
+class ServiceSettings:
+    """How the function serves.
+
+    Attributes:
+        owner_required: Whether every request must have an owner. Otherwise those without work on sessions of nobody's.
+        lease_wait_seconds: How long a turn waits for another of the same session before it is refused.
+        idempotency_table: The DynamoDB table that keeps answers by idempotency key; None to ignore keys.
+        idempotency_seconds: How long it keeps them.
+        log_content: Whether what is said may be logged.
+    """
+
+    owner_required: bool = False
+    lease_wait_seconds: float = 5.0
+    idempotency_table: str | None = None
+    idempotency_seconds: int = 3600
+    log_content: bool = False
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Read the settings from environment variables (the process's own by default); empty ones count as unset.
+
+        Raises:
+            ValueError: A variable is wrong; the message names it.
+        """
+        variables = {name: value for name, value in (os.environ if environ is None else environ).items() if value}
+        return cls(
+            owner_required=_flag(variables, "OWNER_REQUIRED"),
+            lease_wait_seconds=_seconds(variables, "LEASE_WAIT_SECONDS", 5),
+            idempotency_table=variables.get("IDEMPOTENCY_TABLE"),
+            idempotency_seconds=int(_seconds(variables, "IDEMPOTENCY_SECONDS", 3600)),
+            log_content=_flag(variables, "LOG_CONTENT"),
+        )
+
+
+def _flag(variables: Mapping[str, str], name: str) -> bool:
+    value = variables.get(name, "false").lower()
+    if value not in ("true", "false"):
+        raise ValueError(f"{name} must be true or false, not {value!r}")
+    return value == "true"
+
+
+def _seconds(variables: Mapping[str, str], name: str, default: float) -> float:
+    text = variables.get(name, str(default))
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1
+    if not 0 <= seconds <= 7 * 86_400:
+        raise ValueError(f"{name} must be a number of seconds, not {text!r}")
+    return seconds
