@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,10 @@ from settings import ServiceSettings
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from steps import Watch
+
+Run = Callable[[Coroutine[Any, Any, dict[str, Any]]], dict[str, Any]]
 
 HTTP_API_SECONDS = 29.0
 """The HTTP API gives up after 30 seconds, whatever the function's own time limit."""
@@ -45,8 +49,17 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         store_observer.flush()
 
 
-def serve(event: Any, context: LambdaContext) -> dict[str, Any]:
-    """Serve one request; what the caller can act on is answered, what is wrong here is raised."""
+def serve(
+    event: Any, context: LambdaContext, *, run: Run = environment.run, watch: Watch | None = None
+) -> dict[str, Any]:
+    """Serve one request; what the caller can act on is answered, what is wrong here is raised.
+
+    Args:
+        event: The request.
+        context: Its Lambda context.
+        run: Runs a coroutine to its end.
+        watch: Is told what the agent does while it does it.
+    """
     count("Requests")
     try:
         settings = ServiceSettings.from_environ()
@@ -54,8 +67,8 @@ def serve(event: Any, context: LambdaContext) -> dict[str, Any]:
         owner = checked_owner(request, required=settings.owner_required)
         turn_id = request.idempotency_key or context.aws_request_id
         logger.append_keys(session_id=request.session_id, action=request.action, turn_id=turn_id)
-        call = Call(request, TimeLimit(context, event), settings, owner)
-        body = answer_once(call, context)
+        call = Call(request, TimeLimit(context, event), settings, owner, watch)
+        body = answer_once(call, context, run)
     except RequestError as error:
         return refuse(event, error)
     except SessionError as error:
@@ -67,20 +80,20 @@ def serve(event: Any, context: LambdaContext) -> dict[str, Any]:
     return respond(event, status, body)
 
 
-def answer(call: Call) -> dict[str, Any]:
-    """Do what is asked, on the environment's event loop."""
-    return environment.run(ACTIONS[call.request.action](call))
+def answer(call: Call, run: Run) -> dict[str, Any]:
+    """Do what is asked."""
+    return run(ACTIONS[call.request.action](call))
 
 
-def answer_once(call: Call, context: LambdaContext) -> dict[str, Any]:
+def answer_once(call: Call, context: LambdaContext, run: Run) -> dict[str, Any]:
     """Do what is asked, unless the same delivery was served before: then give the same answer."""
     request, settings = call.request, call.settings
     if not (request.idempotency_key and settings.idempotency_table and request.action in THINKING):
-        return answer(call)
+        return answer(call, run)
     from once import once
 
     return once(
-        lambda: answer(call),
+        lambda: answer(call, run),
         key=[call.owner, request.session_id, request.idempotency_key],  # nobody's key replays somebody else's answer
         payload=asdict(request),
         table_name=settings.idempotency_table,

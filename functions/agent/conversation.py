@@ -17,6 +17,7 @@ from settings import ServiceSettings, Settings
 
 if TYPE_CHECKING:
     from agent import Turn
+    from steps import Watch
 
 OPTIONS = StorageOptions(observer=store_observer)
 LAST_TURN_ITEMS = 100
@@ -31,12 +32,14 @@ class Call:
         time: How long there is to do it.
         settings: How the service is set up.
         owner: Whose sessions it is about; None for those that belong to nobody.
+        watch: Is told what the agent does while it does it.
     """
 
     request: Request
     time: InvocationTime
     settings: ServiceSettings
     owner: str | None
+    watch: Watch | None = None
 
     async def session(self) -> DynamoDBSession:
         """The stored session."""

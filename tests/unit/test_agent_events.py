@@ -12,7 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events import MAX_MESSAGE_CHARACTERS, Request, RequestError, newest_that_fit, parse, respond
+from events import (
+    MAX_MESSAGE_CHARACTERS,
+    MAX_SESSION_ID_BYTES,
+    Request,
+    RequestError,
+    is_batch,
+    newest_that_fit,
+    parse,
+    respond,
+)
+from identity import caller
 
 EVENTS = Path(__file__).resolve().parents[2] / "events"
 
@@ -21,6 +31,7 @@ def load(name: str) -> Any:
     return json.loads((EVENTS / f"{name}.json").read_text())
 
 
+ADA = "jwt:https://login.example.com/ 3f1c2a9e-ada"
 EXPECTED = {
     "first_turn": Request("message", "ada-lovelace", "Hello, my name is Ada."),
     "tool_turn": Request("message", "ada-lovelace", "What is 17.5 * 2340 / 100?"),
@@ -33,17 +44,50 @@ EXPECTED = {
     "http_clear": Request("clear", "ada-lovelace"),
     "function_url_message": Request("message", "grüße", "Grüß dich 👋, my name is Jürgen."),
     "function_url_history": Request("history", "grüße"),
+    "refund": Request("message", "ada-lovelace", "Please refund 25 euros for order A-17."),
+    "approvals": Request("approvals", "ada-lovelace"),
+    "approve": Request("approve", "ada-lovelace", run_id="0123456789abcdef"),
+    "reject": Request("reject", "ada-lovelace", run_id="0123456789abcdef"),
+    "continue": Request("continue", "ada-lovelace"),
+    "owned_turn": Request(
+        "message",
+        "ada-lovelace",
+        "Hello, my name is Ada.",
+        owner="ada@example.com",
+        idempotency_key="order-confirmation-4711",
+    ),
+    "http_iam_message": Request("message", "ada-lovelace", "Hello, my name is Ada.", owner="iam:AROAIOSFODNN7EXAMPLE"),
+    "http_refund": Request(
+        "message",
+        "ada-lovelace",
+        "Please refund 25 euros for order A-17.",
+        owner=ADA,
+        idempotency_key="7d2b1c9e-refund",
+    ),
+    "http_approvals": Request("approvals", "ada-lovelace", owner=ADA),
+    "http_approve": Request("approve", "ada-lovelace", owner=ADA, run_id="0123456789abcdef"),
+    "http_reject": Request(
+        "reject", "ada-lovelace", owner=ADA, run_id="0123456789abcdef", call_ids=("offline_refund_1",)
+    ),
+    "http_continue": Request("continue", "ada-lovelace", owner=ADA),
 }
 REFUSED = {"bad_request", "http_bad_request"}
+BATCHES = {"sqs_fifo"}
 
 
 def test_every_sample_event_is_expected_to_be_something() -> None:
-    assert {path.stem for path in EVENTS.glob("*.json")} == EXPECTED.keys() | REFUSED
+    assert {path.stem for path in EVENTS.glob("*.json")} == EXPECTED.keys() | REFUSED | BATCHES
 
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_a_sample_event_is_read_as_what_it_means(name: str) -> None:
-    assert parse(load(name)) == EXPECTED[name]
+    assert parse(load(name), caller) == EXPECTED[name]
+
+
+@pytest.mark.parametrize("name", sorted(BATCHES))
+def test_a_batch_is_known_from_a_request(name: str) -> None:
+    assert is_batch(load(name))
+    assert not any(is_batch(load(other)) for other in EXPECTED)
 
 
 @pytest.mark.parametrize("name", sorted(REFUSED))
@@ -84,6 +128,21 @@ def http(**changes: Any) -> dict[str, Any]:
         ({"session_id": "a", "action": "history", "limit": True}, 400, "limit"),
         ({"session_id": "a", "action": "history", "limit": "many"}, 400, "limit"),
         ({"session_id": "a", "action": "history", "limit": 1.5}, 400, "limit"),
+        ({"session_id": "é" * (MAX_SESSION_ID_BYTES // 2 + 1), "message": "x"}, 400, "bytes"),
+        ({"session_id": "a", "message": "x", "owner": 7}, 400, "owner"),
+        ({"session_id": "a", "message": "x", "owner": ""}, 400, "owner"),
+        ({"session_id": "a", "message": "x", "idempotency_key": ["k"]}, 400, "idempotency_key"),
+        ({"session_id": "a", "message": "x", "idempotency_key": "k" * 1025}, 400, "idempotency_key"),
+        ({"session_id": "a", "action": "approve"}, 400, "run_id"),
+        ({"session_id": "a", "action": "approve", "run_id": "r", "call_ids": []}, 400, "call_ids"),
+        ({"session_id": "a", "action": "reject", "run_id": "r", "call_ids": "c"}, 400, "call_ids"),
+        ({"session_id": "a", "action": "reject", "run_id": "r", "call_ids": [7]}, 400, "call_ids"),
+        (http(path="/sessions/ada/approvals", body='{"run_id": "r"}'), 400, "decision"),
+        (http(path="/sessions/ada/approvals", body='{"decision": "clear", "run_id": "r"}'), 400, "decision"),
+        (http(path="/sessions/ada/approvals", body='{"decision": "reject"}'), 400, "run_id"),
+        (http(path="/sessions/ada/approvals", method="DELETE"), 405, "POST, GET"),
+        (http(path="/sessions/approvals", method="PUT"), 405, "POST, GET, DELETE"),
+        (http(path="/sessions//approvals", method="GET"), 404, "/sessions/"),
         ({"requestContext": None}, 400, "payload format 2.0"),
         ({"requestContext": {}, "httpMethod": "GET", "path": "/"}, 400, "payload format 2.0"),
         (http(path="/"), 404, "/sessions/"),
@@ -115,6 +174,37 @@ def test_the_message_of_the_greatest_length_is_taken() -> None:
 )
 def test_without_a_gateways_route_the_id_is_decoded_from_the_path(path: str, session_id: str) -> None:
     assert parse(http(path=path)).session_id == session_id
+
+
+@pytest.mark.parametrize(
+    ("path", "action", "session_id"),
+    [
+        ("/sessions/ada/approvals", "approvals", "ada"),
+        ("/sessions/ada%2Fapprovals", "history", "ada/approvals"),
+        ("/sessions/approvals/approvals", "approvals", "approvals"),
+        ("/sessions/approvals", "history", "approvals"),
+    ],
+)
+def test_approvals_are_a_resource_of_their_own(path: str, action: str, session_id: str) -> None:
+    request = parse(http(path=path, method="GET"))
+    assert (request.action, request.session_id) == (action, session_id)
+
+
+def test_with_a_gateways_route_an_id_that_ends_like_a_resource_is_an_id() -> None:
+    event = http(method="GET", pathParameters={"session_id": "ada/approvals"}, rawPath="/sessions/ada/approvals")
+    assert parse(event).action == "history"
+
+
+def test_who_asks_is_not_for_the_body_to_say() -> None:
+    body = json.dumps(
+        {"message": "Hi", "owner": "ada", "session_id": "hers", "action": "clear", "idempotency_key": "k"}
+    )
+    assert parse(http(body=body)) == Request("message", "ada-lovelace", "Hi")
+
+
+def test_a_reason_to_wait_is_a_header_too() -> None:
+    answer = respond(load("http_message"), 409, {"error": "busy", "retry_after": 3})
+    assert answer["headers"]["retry-after"] == "3"
 
 
 def test_with_a_gateways_route_the_id_is_not_decoded_twice() -> None:
