@@ -94,7 +94,7 @@ def info_of(head: Head, stored_bytes: int) -> SessionInfo:
     warm = read_units(stored_bytes)
     return SessionInfo(
         session_id=head.session_id,
-        exists=head.exists and (head.count > 0 or head.ttl is None),
+        exists=head.exists,
         items=head.count,
         head_bytes=stored_bytes,
         part_bytes=sum(sizes),
@@ -115,7 +115,10 @@ def info_of(head: Head, stored_bytes: int) -> SessionInfo:
 async def describe(engine: Engine) -> SessionInfo:
     """What the table holds of the engine's session."""
     item = await engine.table.read_item(engine.session_id, engine.patience())
-    return info_of(engine.owned(engine.decoded(item)), item_size(item) if item else 0)
+    stored = engine.decoded(item)
+    head = engine.owned(stored)
+    info = info_of(head, item_size(item) if item else 0)
+    return info if head is stored else replace(info, exists=False)  # it has expired
 
 
 async def recover(engine: Engine) -> RecoveryReport:
