@@ -14,6 +14,7 @@ FOLDERS = {"tests", "benchmarks"}
 SUFFIXES = {".pyi", ".pyx", ".pxd", ".pxi", ".c", ".h", ".pyc"}
 NAMES = {"py.typed"}
 TOP_LEVEL = {"bin", "share", "wrapt-stubs"}
+OPERATORS = ("openai_agents_session", "cli")  # a command for people, whose libraries are not in the layer
 METADATA = {"METADATA", "entry_points.txt", "top_level.txt"}
 LICENCES = ("LICEN", "COPYING", "NOTICE", "AUTHORS")
 
@@ -23,7 +24,7 @@ def stays(path: PurePosixPath) -> bool:
     top, *_ = path.parts
     if top.endswith(".dist-info"):
         return path.name in METADATA or "licenses" in path.parts or path.name.upper().startswith(LICENCES)
-    if top in TOP_LEVEL or (len(path.parts) > 2 and path.parts[1] in FOLDERS):
+    if top in TOP_LEVEL or path.parts[:2] == OPERATORS or (len(path.parts) > 2 and path.parts[1] in FOLDERS):
         return False
     return path.suffix not in SUFFIXES and path.name not in NAMES
 
