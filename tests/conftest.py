@@ -28,16 +28,19 @@ if TYPE_CHECKING:
     Connect = Callable[..., Awaitable[DynamoDBClient]]
 
 _used: Counter[str] = Counter()
+_samples: dict[str, str] = {}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--engines", help="comma-separated DynamoDB engines to test on (default: all that are there)")
+    parser.addoption("--exhaustive", action="store_true", help="make all trials where tests make a sample")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]  # no test may depend on, or reach, somebody's account
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+    os.environ |= {"POWERTOOLS_SERVICE_NAME": "agent", "POWERTOOLS_METRICS_NAMESPACE": "Tests"}  # read at import
     if unknown := set(_asked_for(config)) - set(engines.KINDS):
         raise pytest.UsageError(f"unknown engines: {', '.join(sorted(unknown))}")
 
@@ -123,6 +126,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.when == "call":
         _used.update(name for kind, name in report.user_properties if kind == "engine" and isinstance(name, str))
+        _samples.update((report.nodeid, str(text)) for kind, text in report.user_properties if kind == "sample")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -134,6 +138,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             terminalreporter.line(f"{name}: {_used[name]} tests")
     if _missing_in_ci(config):
         terminalreporter.line("CI runs on every engine: failed", red=True)
+    if _samples:
+        terminalreporter.section("Samples (--exhaustive makes all trials)")
+        for test, text in _samples.items():
+            terminalreporter.line(f"{test}: {text}")
 
 
 @pytest.hookimpl(trylast=True)

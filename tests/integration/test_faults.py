@@ -1,0 +1,383 @@
+"""Exactly once: whatever becomes of a request, a batch is stored once, or the caller hears an error.
+
+Each test disturbs the requests of single steps of `tests.support.script`, every step from the state that the script had
+reached by then. By default some of the (many) trials are made on each engine, spread evenly; `--exhaustive` makes all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+
+from openai_agents_session import (
+    ContentionError,
+    DynamoDBSession,
+    OutcomeUnknownError,
+    SessionError,
+    UnavailableError,
+)
+from openai_agents_session.receipts import KEEP
+from tests.support import faults
+from tests.support.proxy import FaultProxy
+from tests.support.script import (
+    DEFAULT,
+    SCRIPTS,
+    TINY,
+    Disturbances,
+    Stage,
+    Step,
+    Straggler,
+    at_once,
+    batch,
+    consistent,
+    read,
+    record,
+    stored_items,
+    unknown_parts,
+)
+
+if TYPE_CHECKING:
+    from types_aiobotocore_dynamodb import DynamoDBClient
+
+T = TypeVar("T")
+Connect = Callable[..., Awaitable["DynamoDBClient"]]
+Sample = Callable[[Sequence[T], int], Sequence[T]]
+
+NEXT = Step("add", batch("next", 1, 100))
+NOTHING_DONE = (UnavailableError, ContentionError)
+
+
+class Bench:
+    """A script's stages on one engine, behind a proxy, and what is counted there."""
+
+    def __init__(self, name: str, client: DynamoDBClient, behind: DynamoDBClient, table: str) -> None:
+        self.name, self.client, self.behind, self.table = name, client, behind, table
+        self.trials = 0
+
+    async def load(self, proxy: FaultProxy, recorded: str) -> None:
+        self.disturbances = Disturbances(proxy)
+        self.stages = await record(self.client, recorded, self.name)
+
+    def new_id(self) -> str:
+        self.trials += 1
+        return f"trial-{self.trials}"
+
+    async def ready(
+        self, stage: Stage, *, warm: bool, patience_seconds: float | None = None
+    ) -> tuple[str, DynamoDBSession]:
+        """A session at that stage, behind the proxy; a warm one knows its head already."""
+        session_id = self.new_id()
+        await stage.set_up(self.client, self.table, session_id)
+        session = stage.session(self.behind, self.table, session_id, patience_seconds)
+        if warm:
+            assert await read(session) == stage.history
+        return session_id, session
+
+    async def other(self, stage: Stage, session_id: str) -> DynamoDBSession:
+        """Another writer of the session, not behind the proxy."""
+        return stage.session(self.client, self.table, session_id)
+
+    async def points(self) -> list[tuple[Stage, bool, int]]:
+        """Every request of every step: the stage, whether the session is warm, and the request's number."""
+        found: list[tuple[Stage, bool, int]] = []
+        for stage in self.stages:
+            for warm in (False, True):
+                session_id, session = await self.ready(stage, warm=warm)
+                counted = self.disturbances.set(session_id)
+                await stage.step.perform(session)
+                assert counted.requests
+                found.extend((stage, warm, request) for request in range(1, counted.requests + 1))
+        return found
+
+    async def goes_on(self, stage: Stage, session: DynamoDBSession, allowed: set[tuple[str, ...]]) -> None:
+        """The history is one of those allowed, whole; and the session object goes on from it."""
+        self.disturbances.set(session.session_id)
+        other = await self.other(stage, session.session_id)
+        seen = await read(other)
+        assert seen in allowed, (stage.number, stage.step.kind, seen, allowed)
+        await NEXT.perform(session)
+        assert await read(other) == NEXT.apply(seen)
+
+
+@pytest.fixture(params=list(SCRIPTS))
+async def bench(
+    request: pytest.FixtureRequest, client: DynamoDBClient, connect: Connect, quick_proxy: FaultProxy, new_table: Any
+) -> Bench:
+    """The script on tiny and on default options, behind a client that never retries by itself."""
+    ready = Bench(request.param, client, await connect(quick_proxy.url, attempts=1), await new_table())
+    await ready.load(quick_proxy, await new_table())
+    return ready
+
+
+@pytest.fixture
+async def retrying(bench: Bench, quick_proxy: FaultProxy, connect: Connect) -> Bench:
+    """The same, behind a client that retries as botocore's does by default."""
+    bench.behind = await connect(quick_proxy.url, attempts=3)
+    return bench
+
+
+async def test_a_disturbed_request_changes_nothing_for_the_caller(bench: Bench, sample: Sample[Any]) -> None:
+    """Each request lost, its answer lost, throttled or failed, once or three times on end: the step is done once."""
+    points = await bench.points()
+    cases = [(*point, name, times) for times in (1, 3) for name in faults.FAULTS for point in points]
+
+    async def trial(stage: Stage, warm: bool, request: int, name: str, times: int) -> None:
+        session_id, session = await bench.ready(stage, warm=warm)
+        disturbed = bench.disturbances.set(session_id, faults.FAULTS[name], request, times)
+        assert await stage.step.perform(session) == stage.step.result(stage.history), (stage.number, request, name)
+        assert disturbed.requests > request
+        await bench.goes_on(stage, session, {stage.step.apply(stage.history)})
+
+    await at_once(lambda case=case: trial(*case) for case in sample(cases, 150))
+    assert await unknown_parts(bench.client, bench.table) == []
+
+
+async def test_trouble_without_end_is_told_and_stores_once_or_not_at_all(bench: Bench, sample: Sample[Any]) -> None:
+    """From each request on nothing gets through until patience runs out: the error says what may have happened."""
+    points = await bench.points()
+    cases = [(*point, name) for name in faults.FAULTS for point in points]
+
+    async def trial(stage: Stage, warm: bool, request: int, name: str) -> None:
+        session_id, session = await bench.ready(stage, warm=warm, patience_seconds=0.15)
+        bench.disturbances.set(session_id, faults.FAULTS[name], request, 1 << 30)
+        before, after = stage.history, stage.step.apply(stage.history)
+        began = asyncio.get_running_loop().time()
+        try:
+            result = await stage.step.perform(session)
+        except NOTHING_DONE:
+            allowed = {before} if stage.step.kind != "clear" else {before, after}
+        except OutcomeUnknownError:
+            allowed = {before, after}
+        else:
+            assert result == stage.step.result(before)
+            allowed = {after}
+        assert asyncio.get_running_loop().time() - began < 5
+        await bench.goes_on(stage, session, allowed)
+
+    await at_once(lambda case=case: trial(*case) for case in sample(cases, 60))
+
+
+async def test_botocores_own_retries_do_not_double(retrying: Bench, sample: Sample[Any]) -> None:
+    """With a client that retries by itself, each request disturbed once or four times on end: the step is done once."""
+    points = await retrying.points()
+    cases = [(*point, name, times) for times in (1, 4) for name in faults.FAULTS for point in points]
+
+    async def trial(stage: Stage, warm: bool, request: int, name: str, times: int) -> None:
+        session_id, session = await retrying.ready(stage, warm=warm)
+        retrying.disturbances.set(session_id, faults.FAULTS[name], request, times)
+        assert await stage.step.perform(session) == stage.step.result(stage.history), (stage.number, request, name)
+        await retrying.goes_on(stage, session, {stage.step.apply(stage.history)})
+
+    await at_once((lambda case=case: trial(*case) for case in sample(cases, 40)), limit=40)
+
+
+OTHERS = {
+    "batch": (Step("add", batch("other", 2, 150)),),
+    "large batch": (Step("add", batch("other", 1, 20_000)),),
+    "pop": (Step("pop"),),
+    "clear": (Step("clear"),),
+    "clear and batch": (Step("clear"), Step("add", batch("other", 2, 150))),
+    "batch, pop and pop": (Step("add", batch("other", 1, 150)), Step("pop"), Step("pop")),
+}
+
+
+async def test_another_writer_between_the_lost_answer_and_the_retry(retrying: Bench, sample: Sample[Any]) -> None:
+    """Each request is lost, or its answer is, and before it is sent again another writer has its way: both happened,
+    whole, in one order or the other; or the caller hears that nobody can tell."""
+    points = await retrying.points()
+    cases = [
+        (*point, applied, other, attempts)
+        for attempts in (1, 3)
+        for applied in (True, False)
+        for other in OTHERS
+        for point in points
+    ]
+    clients = {1: retrying.behind, 3: retrying.behind}
+    unknown = 0
+
+    async def trial(stage: Stage, warm: bool, request: int, applied: bool, other: str, attempts: int) -> None:
+        nonlocal unknown
+        retrying.behind = clients[attempts]
+        session_id, session = await retrying.ready(stage, warm=warm)
+        rival = await retrying.other(stage, session_id)
+        theirs: list[tuple[Step, Any]] = []
+
+        async def interfere() -> None:
+            theirs.extend([(step, await step.perform(rival)) for step in OTHERS[other]])
+
+        landed = faults.within(faults.drop_response, faults.after(interfere))
+        not_landed = faults.within(faults.before(interfere), faults.drop_request)
+        retrying.disturbances.set(session_id, landed if applied else not_landed, request)
+        outcomes: list[list[tuple[Step, Any]]]
+        try:
+            outcomes = [[(stage.step, await stage.step.perform(session))]]
+        except OutcomeUnknownError:
+            unknown += 1
+            outcomes = [[], [(stage.step, stage.step.result(stage.history))]]
+            assert stage.history, "the first write of a session is repeated"
+            assert "clear" in other, "only a clear takes away what would tell"
+        allowed = {seen for outcome in outcomes for seen in consistent(stage.history, outcome, theirs)}
+        assert allowed, (stage.number, stage.step.kind, request, other, outcomes, theirs)
+        await retrying.goes_on(stage, session, allowed)
+
+    made = await at_once((lambda case=case: trial(*case) for case in sample(cases, 120)), limit=24)
+    assert unknown < made / 2
+
+
+async def test_a_request_that_arrives_late_changes_nothing(bench: Bench, sample: Sample[Any]) -> None:
+    """The sender gave up on a request and sent another, others wrote, and then the first one arrives."""
+    points = await bench.points()
+    cases = [(*point, other) for other in ("batch", "pop", "clear and batch") for point in points]
+
+    async def trial(stage: Stage, warm: bool, request: int, other: str) -> None:
+        session_id, session = await bench.ready(stage, warm=warm)
+        straggler = Straggler()
+        bench.disturbances.set(session_id, straggler.fault, request)
+        assert await stage.step.perform(session) == stage.step.result(stage.history)
+        history = stage.step.apply(stage.history)
+        rival = await bench.other(stage, session_id)
+        for step in OTHERS[other]:
+            await step.perform(rival)
+            history = step.apply(history)
+        await straggler.let_go()
+        await bench.goes_on(stage, session, {history})
+
+    await at_once(lambda case=case: trial(*case) for case in sample(cases, 90))
+
+
+async def test_a_late_part_of_an_earlier_life_does_no_harm(bench: Bench, sample: Sample[Any]) -> None:
+    """A part that arrives after its session was cleared lies in a slot of the next life, which takes it over."""
+    points = [point for point in await bench.points() if point[0].step.kind == "add" and len(point[0].step.items) == 1]
+
+    async def trial(stage: Stage, warm: bool, request: int) -> None:
+        session_id, session = await bench.ready(stage, warm=warm)
+        straggler = Straggler()
+        bench.disturbances.set(session_id, straggler.fault, request)
+        await stage.step.perform(session)
+        await session.clear_session()
+        await straggler.let_go()
+        if not await read(session):  # not the first write of the session itself, which begins it anew
+            history: tuple[str, ...] = ()
+            for number in range(6):
+                step = Step("add", batch(f"again{number}", 1, 100_000 if number == 4 else 1_400))
+                await step.perform(session)
+                history = step.apply(history)
+                assert await read(await bench.other(stage, session_id)) == history
+
+    await at_once(lambda case=case: trial(*case) for case in sample(points, 12))
+
+
+async def test_a_pop_in_doubt_returns_what_it_removed(
+    client: DynamoDBClient, connect: Connect, proxy: FaultProxy, table: str
+) -> None:
+    """A first try did not land, the history changed, the answer of the second was lost: the item is the second's."""
+    behind = await connect(proxy.url, attempts=1)
+    other = DynamoDBSession("s", client, table, options=TINY)
+    await other.add_items([*batch("a", 2, 50)])  # type: ignore[list-item]
+    session = DynamoDBSession("s", behind, table, options=TINY)
+    await read(session)
+
+    async def add() -> None:
+        await other.add_items([*batch("b", 1, 50)])  # type: ignore[list-item]
+
+    proxy.on("PutItem", faults.within(faults.before(add), faults.drop_request))
+    proxy.on("PutItem", faults.drop_response)
+    assert await Step("pop").perform(session) == "b.0"
+    assert await read(other) == ("a.0", "a.1")
+
+
+async def test_a_forgotten_receipt_is_told(
+    client: DynamoDBClient, connect: Connect, proxy: FaultProxy, table: str
+) -> None:
+    """More writers than the head remembers wrote between a lost answer and the next look: the caller hears that."""
+
+    async def others(count: int) -> None:
+        for number in range(count):
+            await DynamoDBSession("s", client, table).add_items([*batch(f"o{number}", 1, 40)])  # type: ignore[list-item]
+
+    behind = await connect(proxy.url, attempts=1)
+    await others(1)
+    for count, forgotten in ((KEEP - 1, False), (KEEP, True)):
+        session = DynamoDBSession("s", behind, table)
+        proxy.on("PutItem", faults.within(faults.drop_response, faults.after(lambda n=count: others(n))))
+        mine = Step("add", batch(f"mine{count}", 1, 40))
+        if forgotten:
+            with pytest.raises(OutcomeUnknownError, match="no longer be told"):
+                await mine.perform(session)
+        else:
+            await mine.perform(session)
+        assert (await read(session)).count(mine.ids[0]) == 1
+
+
+async def test_a_writer_of_a_cleared_life_leaves_nothing(
+    client: DynamoDBClient, connect: Connect, proxy: FaultProxy, table: str
+) -> None:
+    """A session object that still knows the head of a life that was cleared seals, and gives up: its part goes."""
+    behind = await connect(proxy.url, attempts=1)
+    options = replace(TINY, patience_seconds=0.2)
+    for large, later in ((False, False), (True, False), (False, True), (True, True)):
+        stale = DynamoDBSession("s", behind, table, options=options)
+        for number in range(4):
+            await stale.add_items([*batch(f"a{number}", 1, 160)])  # type: ignore[list-item]
+        other = DynamoDBSession("s", client, table, options=TINY)
+        await other.clear_session()
+        if later:
+            await other.add_items([*batch("b", 1, 40)])  # type: ignore[list-item]
+        before = await read(other)
+        step = Step("add", batch("c", 1, 9_000 if large else 300))
+        await step.perform(stale)
+        assert await read(other) == step.apply(before)
+        assert await unknown_parts(client, table) == []
+        await other.clear_session()
+        assert await stored_items(client, table) == []
+
+
+async def test_large_batches_whose_parts_cannot_be_written_give_up(
+    connect: Connect, proxy: FaultProxy, table: str
+) -> None:
+    """Heads can be written and parts cannot: a batch too large for a head is refused in time, and not stored."""
+    behind = await connect(proxy.url, attempts=1)
+    session = DynamoDBSession("s", behind, table, options=replace(DEFAULT, patience_seconds=0.5))
+    await session.add_items([*batch("a", 1, 100)])  # type: ignore[list-item]
+
+    def of_a_part(request: faults.Request) -> bool:
+        return "#~" in str(request.payload.get("Item", {}).get("session_id"))
+
+    proxy.on(of_a_part, faults.throttled, times=1 << 30)
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(UnavailableError):
+        await session.add_items([*batch("b", 1, 600_000)])  # type: ignore[list-item]
+    assert 0.4 < asyncio.get_running_loop().time() - began < 5
+    assert await read(session) == ("a.0",)
+
+
+async def test_a_part_never_ends_before_a_session_that_never_ends(
+    client: DynamoDBClient, connect: Connect, proxy: FaultProxy, table: str
+) -> None:
+    """A writer with a ttl is about to give the parts an end when one without a ttl makes the session last for good."""
+    behind = await connect(proxy.url, attempts=1)
+    forever = DynamoDBSession("s", client, table, options=TINY)
+    for number in range(4):
+        await forever.add_items([*batch(f"a{number}", 1, 160)])  # type: ignore[list-item]
+
+    async def make_it_last() -> None:
+        await forever.add_items([*batch("b", 1, 20)])  # type: ignore[list-item]
+
+    proxy.on("UpdateItem", faults.before(make_it_last))
+    await DynamoDBSession("s", behind, table, ttl_seconds=60, options=TINY).add_items([*batch("c", 1, 20)])  # type: ignore[list-item]
+    assert {record.request.operation for record in proxy.records} >= {"UpdateItem"}
+    assert [item["session_id"]["S"] for item in await stored_items(client, table) if "ttl" in item] == []
+
+
+async def test_an_error_is_one_of_the_librarys(bench: Bench) -> None:
+    """Whatever fails, the caller sees a `SessionError` that carries botocore's as its cause."""
+    stage = next(stage for stage in bench.stages if len(stage.history) > 6)
+    session_id, session = await bench.ready(stage, warm=False, patience_seconds=0)
+    bench.disturbances.set(session_id, faults.throttled, 1, 1 << 30)
+    with pytest.raises(SessionError) as raised:
+        await session.get_items()
+    assert isinstance(raised.value.__cause__, Exception)

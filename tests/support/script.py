@@ -1,0 +1,323 @@
+"""A script of operations that takes a session through all that its storage does, and trials that start anywhere in it.
+
+`record` plays the script once and keeps what the table held before each step. A `Stage` puts that state under a fresh
+session id and plays one step from there, so that a test can disturb every request of every step for the price of a few
+requests each, and many at a time. A fault is then between the state before and the state after: `Step.apply` says what
+those are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import itertools
+import random
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from openai_agents_session import DynamoDBSession, StorageOptions
+from openai_agents_session.head import from_attributes
+from openai_agents_session.manifest import SEPARATOR
+from tests.support.faults import DroppedError, Fault, Forward, Reply, Request
+from tests.support.proxy import FaultProxy
+
+if TYPE_CHECKING:
+    from types_aiobotocore_dynamodb import DynamoDBClient
+
+History = tuple[str, ...]
+"""The ids of a session's items, oldest first."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation.
+
+    Attributes:
+        kind: ``add``, ``replace``, ``pop``, ``clear`` or ``read``.
+        items: What is added, or put in place of everything.
+    """
+
+    kind: str
+    items: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def ids(self) -> History:
+        """The ids of its items."""
+        return tuple(item["id"] for item in self.items)
+
+    def apply(self, history: History) -> History:
+        """The history after it."""
+        if self.kind == "add":
+            return history + self.ids
+        if self.kind == "replace":
+            return self.ids
+        if self.kind == "pop":
+            return history[:-1]
+        return () if self.kind == "clear" else history
+
+    def result(self, history: History) -> Any:
+        """What it returns on a history, in ids."""
+        if self.kind == "pop":
+            return history[-1] if history else None
+        if self.kind == "read":
+            return history
+        return True if self.kind == "replace" else None
+
+    async def perform(self, session: DynamoDBSession) -> Any:
+        """Carry it out; what it returns, in ids."""
+        if self.kind == "add":
+            return await session.add_items(list(self.items))  # type: ignore[arg-type]
+        if self.kind == "replace":
+            return await session._atomic_replace_items(list(self.items))  # type: ignore[arg-type]
+        if self.kind == "clear":
+            return await session.clear_session()
+        if self.kind == "read":
+            return await read(session)
+        popped: Any = await session.pop_item()
+        return popped and popped["id"]
+
+
+def batch(name: str, count: int, size: int) -> tuple[dict[str, Any], ...]:
+    """Items of about that many bytes each, the same for the same name, that compression makes little smaller."""
+    return tuple(_item(f"{name}.{index}", size // 4) for index in range(count))
+
+
+@cache
+def _item(name: str, quads: int) -> dict[str, Any]:
+    return {"id": name, "content": base64.b64encode(random.Random(name).randbytes(3 * quads)).decode()}
+
+
+def _script(name: str, small: int, seals: int, large: int) -> tuple[Step, ...]:
+    add = itertools.count()
+
+    def some(count: int, size: int) -> Step:
+        return Step("add", batch(f"{name}{next(add)}", count, size))
+
+    pop = Step("pop")
+    return (
+        some(2, small),
+        *(some(1, small) for _ in range(seals)),
+        pop,
+        some(1, large),
+        *(pop for _ in range(4)),
+        some(3, small),
+        some(2, small),
+        Step("replace", batch(f"{name}replacement", 2, small)),
+        some(2, small),
+        some(2, small),
+        Step("clear"),
+        some(1, 40),
+        Step("clear"),
+    )
+
+
+TINY = StorageOptions(item_bytes=400, head_bytes=400, part_bytes=4_096, fan_out=3, cache=None)
+"""A layout in which every few bytes are sealed."""
+
+DEFAULT = StorageOptions(cache=None)
+"""The layout as shipped. Without the cache, so that reading segments makes requests."""
+
+SCRIPTS: Mapping[str, tuple[StorageOptions, tuple[Step, ...]]] = {
+    "tiny": (TINY, _script("t", 160, 6, 12_000)),
+    "default": (DEFAULT, _script("d", 1_400, 10, 700_000)),
+}
+"""Each appends over several seals and a merge, adds a batch of many parts, pops back over all that, and clears."""
+
+
+async def read(session: DynamoDBSession) -> History:
+    """The history of a session, in ids; it must hold each item as it was added."""
+    items: list[Any] = list(await session.get_items())
+    for item in items:
+        assert item == _item(item["id"], len(item["content"]) // 4), f"{item['id']} is not what was added"
+    return tuple(item["id"] for item in items)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step, and what the table and the history were before it."""
+
+    number: int
+    step: Step
+    history: History
+    stored: tuple[Mapping[str, Any], ...] = field(repr=False)
+    options: StorageOptions = field(repr=False)
+
+    async def set_up(self, client: DynamoDBClient, table: str, session_id: str) -> None:
+        """Give a session id what was stored before the step."""
+        for item in self.stored:
+            old: Any = item["session_id"]
+            key = session_id + old["S"][old["S"].find(SEPARATOR) :] if SEPARATOR in old["S"] else session_id
+            await client.put_item(TableName=table, Item={**item, "session_id": {"S": key}})
+
+    def session(
+        self, client: DynamoDBClient, table: str, session_id: str, patience_seconds: float | None = None
+    ) -> DynamoDBSession:
+        """A session object as the script's, with another patience if so wished."""
+        patience = self.options.patience_seconds if patience_seconds is None else patience_seconds
+        options = replace(self.options, patience_seconds=patience)
+        return DynamoDBSession(session_id, client, table, options=options)
+
+
+async def record(client: DynamoDBClient, table: str, name: str) -> list[Stage]:
+    """Play a script in an empty table, undisturbed, and keep each step's stage. The script must do what it says."""
+    options, steps = SCRIPTS[name]
+    seen: set[str] = set()
+    session = DynamoDBSession("script", client, table, options=replace(options, observer=lambda e: seen.add(e.name)))
+    history: History = ()
+    stages: list[Stage] = []
+    for number, step in enumerate(steps):
+        stages.append(Stage(number, step, history, tuple(await stored_items(client, table)), options))
+        assert await step.perform(session) == step.result(history)
+        history = step.apply(history)
+        assert await read(session) == history
+    assert {"seal", "merge"} <= seen
+    assert await stored_items(client, table) == []
+    return stages
+
+
+async def stored_items(client: DynamoDBClient, table: str) -> list[dict[str, Any]]:
+    """Everything in a table."""
+    found: list[dict[str, Any]] = []
+    start: dict[str, Any] = {}
+    while True:
+        page: Any = await client.scan(TableName=table, ConsistentRead=True, **start)
+        found.extend(page["Items"])
+        if "LastEvaluatedKey" not in page:
+            return found
+        start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+
+async def unknown_parts(client: DynamoDBClient, table: str) -> list[str]:
+    """The keys of parts in a table that the head of their session does not know of. There must be none."""
+    items = {item["session_id"]["S"]: item for item in await stored_items(client, table)}
+    unknown = []
+    for key in items:
+        session_id, separator, slot = key.partition(SEPARATOR)
+        if separator:
+            head = from_attributes(session_id, items.get(session_id), 0)
+            if int(slot) >= head.manifest.slot_count:
+                unknown.append(key)
+    return unknown
+
+
+@dataclass
+class Disturbance:
+    """What happens to the requests of one session.
+
+    Attributes:
+        fault: What strikes.
+        first: The first request that it strikes, from 1.
+        times: How many from there on.
+        requests: How many have come by.
+    """
+
+    fault: Fault | None = None
+    first: int = 0
+    times: int = 1
+    requests: int = 0
+
+
+class Disturbances:
+    """The faults of many sessions that share one proxy, each counting its own requests."""
+
+    def __init__(self, proxy: FaultProxy) -> None:
+        self._of: dict[str, Disturbance] = {}
+        self._struck: dict[int, Disturbance] = {}
+        proxy.on(self._strikes, self._strike, times=1 << 60)
+
+    def set(self, session_id: str, fault: Fault | None = None, first: int = 1, times: int = 1) -> Disturbance:
+        """Disturb a session from its next request on, which is number 1; without a fault, only count."""
+        self._of[session_id] = Disturbance(fault, first, times)
+        return self._of[session_id]
+
+    def _strikes(self, request: Request) -> bool:
+        disturbance = self._of.get(session_of(request))
+        if disturbance is None:
+            return False
+        disturbance.requests += 1
+        struck = (
+            disturbance.fault is not None
+            and disturbance.first <= disturbance.requests < disturbance.first + disturbance.times
+        )
+        if struck:
+            self._struck[request.number] = disturbance
+        return struck
+
+    async def _strike(self, request: Request, forward: Forward) -> Reply:
+        fault = self._struck.pop(request.number).fault
+        assert fault
+        return await fault(request, forward)
+
+
+def session_of(request: Request) -> str:
+    """The session that a request is about."""
+    payload: Any = request.payload
+    if "RequestItems" in payload:
+        (asked,) = payload["RequestItems"].values()
+        key: str = asked["Keys"][0]["session_id"]["S"]
+    else:
+        key = (payload.get("Key") or payload["Item"])["session_id"]["S"]
+    return key.partition(SEPARATOR)[0]
+
+
+class Straggler:
+    """A request whose sender hears nothing and gives up on it, and which reaches DynamoDB when it is let go."""
+
+    def __init__(self) -> None:
+        self._release = asyncio.Event()
+        self._held: list[asyncio.Task[Reply]] = []
+
+    async def fault(self, request: Request, forward: Forward) -> Reply:
+        """Hold the request back, and close the connection."""
+
+        async def later() -> Reply:
+            await self._release.wait()
+            return await forward(request)
+
+        self._held.append(asyncio.ensure_future(later()))
+        raise DroppedError
+
+    async def let_go(self) -> list[Reply]:
+        """What DynamoDB says to the requests held back, now."""
+        self._release.set()
+        return await asyncio.gather(*self._held)
+
+
+def consistent(
+    history: History, outcome: Sequence[tuple[Step, Any]], others: Sequence[tuple[Step, Any]] = ()
+) -> set[History]:
+    """The histories that can be, when some steps were made one after the other beside steps of somebody else.
+
+    Args:
+        history: Before all of them.
+        outcome: Steps in their order, each with its result in ids.
+        others: Those of the other, in their order, with their results.
+    """
+    found: set[History] = set()
+    if not outcome and not others:
+        return {history}
+    for queue, rest in ((outcome, others), (others, outcome)):
+        if queue:
+            step, result = queue[0]
+            if step.result(history) == result:
+                left = (queue[1:], rest) if queue is outcome else (rest, queue[1:])
+                found |= consistent(step.apply(history), *left)
+    return found
+
+
+async def at_once(trials: Iterable[Callable[[], Awaitable[None]]], limit: int = 12) -> int:
+    """Run trials, a few at a time; the first that fails ends it. How many there were."""
+    gate = asyncio.Semaphore(limit)
+    count = 0
+
+    async def one(trial: Callable[[], Awaitable[None]]) -> None:
+        async with gate:
+            await trial()
+
+    async with asyncio.TaskGroup() as group:
+        for trial in trials:
+            count += 1
+            group.create_task(one(trial))
+    return count
