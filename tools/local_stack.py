@@ -49,17 +49,21 @@ class LocalStack:
     table: Any
     model: Mapping[str, str]
 
-    def environment(self) -> rie.Emulator:
-        """A new execution environment of the function, not started yet."""
-        variables = {
+    def variables(self) -> dict[str, str]:
+        """The function's environment variables."""
+        return {
             "SESSION_TABLE": TABLE,
             "SESSION_TTL_SECONDS": str(30 * 86_400),
             "AWS_ENDPOINT_URL_DYNAMODB": self.endpoint_url,
             "POWERTOOLS_SERVICE_NAME": "agent",
             "POWERTOOLS_METRICS_NAMESPACE": "OpenAIAgents",
+            **self.model,
         }
+
+    def environment(self) -> rie.Emulator:
+        """A new execution environment of the function, not started yet."""
         folders = [rie.FUNCTION, rie.built_layer()]
-        return rie.Emulator("app.handler", folders, variables | dict(self.model), timeout_seconds=120)
+        return rie.Emulator("app.handler", folders, self.variables(), timeout_seconds=120)
 
     def bill(self) -> Bill:
         """What the function's requests to the table cost so far."""

@@ -19,9 +19,14 @@ from observe import logger
 from openai_agents_session.runs import PendingCall, PendingRun, calls_of
 from settings import Settings
 from spans import SpanHooks
+from steps import tell
 
 if TYPE_CHECKING:
-    from agents import Session, TResponseInputItem
+    from agents import RunResult, RunResultStreaming, Session, TResponseInputItem
+
+    from steps import Watch
+
+    Begin = str | list[TResponseInputItem] | RunState[Any]
 
 MAX_MODEL_CALLS = 10
 
@@ -88,13 +93,16 @@ def build_agent(settings: Settings) -> Agent[None]:
     )
 
 
-async def take_turn(settings: Settings, session: Session, message: str | list[TResponseInputItem]) -> Turn:
+async def take_turn(
+    settings: Settings, session: Session, message: str | list[TResponseInputItem], watch: Watch | None = None
+) -> Turn:
     """Answer a message in a session, and store both there.
 
     Args:
         settings: Which model answers.
         session: The conversation so far.
         message: What the user says; an empty list to go on from what is stored.
+        watch: Is told what the agent does while it does it.
 
     Returns:
         The answer, or what has to be approved first.
@@ -102,24 +110,29 @@ async def take_turn(settings: Settings, session: Session, message: str | list[TR
     Raises:
         RequestError: The model failed, or found no answer.
     """
-    return await _run(settings, session, message)
+    return await _run(settings, session, message, watch)
 
 
-async def resume_turn(settings: Settings, session: Session, run: PendingRun) -> Turn:
+async def resume_turn(settings: Settings, session: Session, run: PendingRun, watch: Watch | None = None) -> Turn:
     """Go on with a run that has been decided on. Raises like ``take_turn``."""
     state: RunState[Any] = await RunState.from_string(build_agent(settings), run.state)
     for interruption in state.get_interruptions():
         decision = run.decisions.get(str(interruption.call_id))
         if decision is not None:
             (state.approve if decision else state.reject)(interruption)
-    return await _run(settings, session, state)
+    return await _run(settings, session, state, watch)
 
 
-async def _run(settings: Settings, session: Session, begin: str | list[TResponseInputItem] | RunState[Any]) -> Turn:
+async def _run(settings: Settings, session: Session, begin: Begin, watch: Watch | None) -> Turn:
     agent = build_agent(settings)
     try:
         with SpanHooks() as hooks:
-            result = await Runner.run(agent, begin, session=session, max_turns=MAX_MODEL_CALLS, hooks=hooks)
+            result: RunResult | RunResultStreaming
+            if watch is None:
+                result = await Runner.run(agent, begin, session=session, max_turns=MAX_MODEL_CALLS, hooks=hooks)
+            else:
+                result = Runner.run_streamed(agent, begin, session=session, max_turns=MAX_MODEL_CALLS, hooks=hooks)
+                await tell(result, watch)
     except (AgentsException, OpenAIError) as error:
         raise RequestError(502, f"the model gave no answer: {type(error).__name__}") from error
     usage = result.context_wrapper.usage

@@ -59,7 +59,8 @@ async def send_message(call: Call) -> dict[str, Any]:
             raise RequestError(409, "there is nothing to continue: the last message has its answer")
         # A message that was stored and not answered, because its turn was stopped or failed, is not stored again.
         repeated = call.request.action == "continue" or unanswered == call.request.message
-        taken = await _timed(take_turn(Settings.from_environ(), session, [] if repeated else call.request.message))
+        message: str | list[Any] = [] if repeated else call.request.message
+        taken = await _timed(take_turn(Settings.from_environ(), session, message, call.watch))
         return await _answer(call, taken, runs)
 
 
@@ -78,7 +79,7 @@ async def decide(call: Call) -> dict[str, Any]:
         run = await runs.claim(request.run_id, dict.fromkeys(calls, request.action == "approve"))
         count("Approvals" if request.action == "approve" else "Rejections")
         try:
-            taken = await _timed(resume_turn(Settings.from_environ(), session, run))
+            taken = await _timed(resume_turn(Settings.from_environ(), session, run, call.watch))
             return await _answer(call, taken, runs)
         finally:
             await runs.settle(run.run_id)  # whatever came of it: its tools may have run, it never runs again

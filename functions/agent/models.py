@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from agents.items import TResponseInputItem, TResponseOutputItem, TResponseStreamEvent
 
 KEY_MAX_AGE_SECONDS = 300
+OFFLINE_WORD_SECONDS = 0.02
 
 
 def build_model(settings: Settings) -> Model:
@@ -87,7 +88,12 @@ class OfflineModel(Model):
         """Answer the last message of the history, as the events of a stream."""
         script = ScriptedModel([[_reply(input)]])
         async for event in script.stream_response(system_instructions, "", *rest, **options):
-            yield event
+            if event.type != "response.output_text.delta":
+                yield event
+                continue
+            for word in re.findall(r"\s*\S+", event.delta):
+                await asyncio.sleep(OFFLINE_WORD_SECONDS)  # so that a stream can be seen to be one
+                yield event.model_copy(update={"delta": word})
 
 
 SIGNATURE = "(offline model)"

@@ -1,5 +1,7 @@
 """What can be watched of a run while it goes on: the SDK's stream events as the steps that a page shows.
 
+::
+
     started                               the session is held and the run begins
     text           {delta}                a piece of the answer
     tool_started   {call_id, tool, arguments}
@@ -43,7 +45,8 @@ async def tell(result: RunResultStreaming, watch: Watch) -> None:
 def step_of(event: StreamEvent) -> tuple[str, dict[str, Any]] | None:
     """The step that an event of the SDK stands for; None for those that nobody looks at."""
     if event.type == "raw_response_event":
-        return ("text", {"delta": event.data.delta}) if event.data.type in _DELTAS else None
+        data: Any = event.data
+        return ("text", {"delta": data.delta}) if data.type in _DELTAS else None
     if event.type != "run_item_stream_event":
         return None
     if event.name == "tool_called":

@@ -71,8 +71,8 @@ class StreamSettings:
     Attributes:
         serve_page: Whether ``GET /`` gives the chat page.
         heartbeat_seconds: After how long a silence a comment is sent.
-        in_lambda: Whether the requests come from the Lambda Web Adapter, which nobody but Lambda reaches: only then is it
-            believed what they say about the caller and the time.
+        in_lambda: Whether the requests come from the Lambda Web Adapter, which nobody but Lambda reaches: only then is
+            it believed what they say about the caller and the time.
     """
 
     serve_page: bool = False
@@ -186,7 +186,7 @@ class Serving:
         logger.append_keys(function_request_id=self._context.aws_request_id)
         try:
             return serve(self._event, context, run=self._run, watch=watch)
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it is, the client is told that it is over
             logger.exception("the request failed")
             return respond(self._event, 500, {"error": "the function failed"})
         finally:
@@ -222,7 +222,7 @@ def event_of(request: HttpRequest, body: bytes, *, in_lambda: bool) -> dict[str,
         "rawPath": path,
         "headers": dict(request.headers),
         "queryStringParameters": dict(request.query_params),
-        "requestContext": {**verified, "http": {"method": request.method, "path": path}},
+        "requestContext": {"stage": "$default", **verified, "http": {"method": request.method, "path": path}},
         "body": base64.b64encode(body).decode(),
         "isBase64Encoded": True,
     }

@@ -16,7 +16,7 @@ import os
 import sys
 from pathlib import Path
 
-AGENT = ("app", "agent", "agents.testing", "agents.extensions.memory.encrypt_session")
+AGENT = ("app", "agent", "streaming", "agents.testing", "agents.extensions.memory.encrypt_session")
 MODELS = ("agents.models.openai_responses", "agents.models.openai_chatcompletions")
 POWERTOOLS = ("batch", "data_classes", "idempotency", "parameters", "typing")
 NOWHERE = "http://127.0.0.1:9"

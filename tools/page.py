@@ -1,0 +1,138 @@
+"""The chat page on this machine (`make page`): the streaming server with the built layer, and a table.
+
+It is the same page and the same code as on Lambda, there behind the Lambda Web Adapter. The table lives in memory; what
+it holds is written to .work/chat.jsonl, which `make chat` reads, too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support import rie
+from tools import local_stack
+from tools.chat import STORE, load, save
+from tools.conversation import announce, console
+
+HOST = "127.0.0.1"
+LOG = ".work/page.log"
+START_SECONDS = 60
+SAVE_SECONDS = 3
+PORT = 8642
+"""If it is free: a browser keeps its list of conversations for each address."""
+
+
+@contextmanager
+def serving(variables: Mapping[str, str], log: Path, port: int = 0) -> Iterator[str]:
+    """Run the streaming server for the time of a with-block, on the packages that the layer brings and no others.
+
+    Args:
+        variables: The function's environment variables.
+        log: The file that its log is written to.
+        port: Where it listens; 0 for a free port.
+
+    Yields:
+        Its URL.
+
+    Raises:
+        RuntimeError: It ended, or did not answer in time.
+    """
+    port = port or free_port()
+    environ = {
+        "PATH": os.defpath,
+        "PYTHONPATH": os.pathsep.join(map(str, (rie.FUNCTION, rie.built_layer()))),
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "POWERTOOLS_TRACE_DISABLED": "true",
+        "PORT": str(port),
+    }
+    command = [str(rie.RUNTIME / "bin" / "python"), "-m", "streaming"]
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            command, cwd=rie.FUNCTION, env=environ | dict(variables), stdout=output, stderr=output
+        ) as server,
+    ):
+        try:
+            _wait_for(server, log, url := f"http://{HOST}:{port}")
+            yield url
+        finally:
+            server.terminate()
+            try:
+                server.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                server.kill()
+
+
+def free_port(preferred: int = 0) -> int:
+    """A port that nobody listens on; the preferred one if that is so."""
+    try:
+        with socket.create_server((HOST, preferred)) as probe:
+            port: int = probe.getsockname()[1]
+            return port
+    except OSError:
+        return free_port()
+
+
+def _wait_for(server: subprocess.Popen[bytes], log: Path, url: str) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise RuntimeError(f"the server ended at once with exit code {server.returncode}: see {log}")
+        try:
+            with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - our own http URL
+                return
+        except OSError:
+            time.sleep(0.05)
+    raise RuntimeError(f"the server did not answer within {START_SECONDS} s: see {log}")
+
+
+def main() -> int:
+    """Serve until somebody presses Ctrl-C."""
+    arguments = _arguments()
+    stop = threading.Event()
+    try:
+        announce("building the layer")
+        rie.built_layer()
+        # Ctrl-C reaches every process of a terminal; those that are started now leave it to this one to end them.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        with local_stack.running(announce) as stack:
+            stack.restore(load(arguments.store))
+            variables = stack.variables() | {"SERVE_PAGE": "true"}
+            announce("starting the agent")
+            with serving(variables, rie.ROOT / LOG, arguments.port or free_port(PORT)) as url:
+                console.print(
+                    f"\n  The {stack.model['MODEL_PROVIDER']} model answers at [bold]{url}[/] (Ctrl-C ends it)"
+                )
+                for number in (signal.SIGINT, signal.SIGTERM):
+                    signal.signal(number, lambda *_: stop.set())
+                while not stop.wait(SAVE_SECONDS):
+                    save(stack.items(), arguments.store)
+                save(stack.items(), arguments.store)
+    except RuntimeError as error:
+        console.print(f"[bold red]the page could not be served:[/] {error}")
+        return 1
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Serve the chat page on this machine.")
+    parser.add_argument("--port", type=int, default=0, help=f"where to listen (default: {PORT}, or any free port)")
+    parser.add_argument("--store", type=Path, default=STORE, help="keeps the conversations (default: .work/chat.jsonl)")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
