@@ -35,7 +35,10 @@ class SegmentCache:
 
     def put(self, key: CacheKey, items: list[Any]) -> None:
         """Keep the items of a segment."""
-        entry = marshal.dumps(items)
+        try:
+            entry = marshal.dumps(items)
+        except ValueError:  # nested too deep for marshal: somebody else wrote it
+            return
         if len(entry) > self._capacity // 2:
             return
         self._size += len(entry) - len(self._entries.pop(key, b""))

@@ -15,6 +15,9 @@ from typing import Any
 from .errors import InvalidInputError, InvalidItemError
 from .wire import DamagedRecordError
 
+NESTING_LIMIT = 500
+"""How deep an item's lists and objects may nest: less than any supported Python reads back, wherever it is called."""
+
 _RAW, _DEFLATE_1 = 0, 1
 _HEADER_BYTES = 5
 
@@ -116,9 +119,8 @@ def unpack(packed: bytes, count: int) -> Items:
 
 
 def from_values(values: Iterable[Any]) -> Items:
-    """Items from Python values that came from JSON."""
-    texts = [_dump(value) for value in values]
-    return Items(b"[" + b",".join(texts) + b"]", len(texts))
+    """Items from Python values that came from JSON, as Python reads it: the reference library stores NaN, too."""
+    return _join([_dump(value, allow_nan=True) for value in values])
 
 
 def from_json(text: str) -> Items:
@@ -129,7 +131,7 @@ def from_json(text: str) -> Items:
     """
     try:
         values = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DamagedRecordError(f"conversation_data is not JSON: {error}") from error
     if not isinstance(values, list):
         raise DamagedRecordError("conversation_data is not a JSON list")
@@ -163,20 +165,36 @@ def _join(texts: Sequence[bytes]) -> Items:
 
 
 def _item_text(session_id: str, index: int, item: Any) -> bytes:
-    value = item.model_dump(mode="json") if hasattr(item, "model_dump") else item
-    if not isinstance(value, dict):
-        raise InvalidItemError(
-            f"session {session_id!r}: item {index} is a {type(item).__name__}, not a JSON object (dict)",
-            index=index,
-        )
+    text = None
     try:
-        return _dump(value)
+        value = item.model_dump(mode="json") if hasattr(item, "model_dump") else item
+        if isinstance(value, dict):
+            text = _dump(value, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidItemError(f"session {session_id!r}: item {index} is not JSON: {error}", index=index) from error
+    if text is None:
+        raise InvalidItemError(
+            f"session {session_id!r}: item {index} is a {type(item).__name__}, not a JSON object (dict)", index=index
+        )
+    if text.count(b"[") + text.count(b"{") > NESTING_LIMIT and _is_nested_deeper(value, NESTING_LIMIT):
+        raise InvalidItemError(
+            f"session {session_id!r}: item {index} nests deeper than {NESTING_LIMIT} levels", index=index
+        )
+    return text
 
 
-def _dump(value: Any) -> bytes:
+def _is_nested_deeper(value: Any, limit: int) -> bool:
+    level = [value]
+    for _ in range(limit + 1):
+        containers = [member for member in level if isinstance(member, (dict, list, tuple))]
+        if not containers:
+            return False
+        level = [child for each in containers for child in (each.values() if isinstance(each, dict) else each)]
+    return True
+
+
+def _dump(value: Any, *, allow_nan: bool) -> bytes:
     try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=allow_nan).encode()
     except UnicodeEncodeError:  # a lone surrogate has no UTF-8 form; JSON's own escape keeps it
-        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+        return json.dumps(value, separators=(",", ":"), allow_nan=allow_nan).encode()
