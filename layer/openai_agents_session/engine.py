@@ -82,6 +82,11 @@ class View:
     base: Head
     now: int
 
+    @property
+    def is_expired(self) -> bool:
+        """Whether the history is empty because it has expired."""
+        return self.base is not self.stored
+
 
 Plan = Callable[[View], Awaitable[Step]]
 
@@ -148,9 +153,7 @@ class Engine:
         try:
             return from_attributes(self.session_id, item, self.now())
         except DamagedRecordError as error:
-            raise CorruptSessionError(
-                self.session_id, "head", str(error), intact_items=0, total_items=None
-            ) from error
+            raise CorruptSessionError(self.session_id, "head", str(error), intact_items=0, total_items=None) from error
 
     async def _load_newest(self, head: Head, wanted: int, patience: Patience) -> list[list[Any] | Damage]:
         """The newest segments that ``wanted`` items need, and the tail."""
@@ -200,13 +203,13 @@ class Engine:
             expected: The commit id the head must still have, or None for any.
 
         Returns:
-            Whether it was done; False when the head was not the expected one.
+            Whether it was done; False when the head was not the expected one, or has expired since.
         """
         sealing = self._sealing()
         intermediate: list[bytes | None] = [expected]
 
         async def plan(view: View) -> Step:
-            if expected is not None and view.stored.commit not in intermediate:
+            if expected is not None and (view.stored.commit not in intermediate or view.is_expired):
                 return Step(None, result=False)
             step = await self._grown(view, view.base.first(keep), batch, sealing)
             if not step.final:
@@ -600,7 +603,7 @@ class Engine:
     async def _swept(self, view: View, head: Head) -> Head:
         """With the garbage deleted, when there is more of it than is worth keeping to write over."""
         garbage = view.stored.manifest
-        if garbage.free_kilobytes <= max(_SWEEP_KILOBYTES, 2 * garbage.live_kilobytes) or view.base is not view.stored:
+        if garbage.free_kilobytes <= max(_SWEEP_KILOBYTES, 2 * garbage.live_kilobytes) or view.is_expired:
             return head
         slots = [slot for slot, kilobytes in garbage.free if kilobytes]
         left = await self.parts.erase(view.stored.epoch, garbage.generation, slots)
