@@ -8,7 +8,7 @@ BENCH := bench-reference bench-strands bench-langgraph
 TESTED := emulator sam ministack
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo chat engines layer bytecode lock test bench lint format clean
+.PHONY: help setup demo chat page engines layer bytecode lock test bench lint format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ demo: setup .work/envs/emulator/.ready ## a conversation over several cold execu
 
 chat: setup .work/envs/emulator/.ready ## talk to the agent: make chat SESSION=ada
 	@$(BIN)/python -m tools.chat $(SESSION)
+
+page: setup .work/envs/emulator/.ready ## the same in a browser, with answers that stream
+	@$(BIN)/python -m tools.page $(ARGS)
 
 test: setup engines $(TESTED:%=.work/envs/%/.ready) ## all tests, or some: make test ARGS="tests/unit -k head"
 	@$(BIN)/python -m pytest $(ARGS)
