@@ -1,0 +1,117 @@
+"""A turn happens once, however often its event is delivered, and to however many environments at the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.agent import Stage, agent_stage, body, calling, event
+from tests.support.model import FakeModel
+from tests.support.rie import Emulator
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Stage]:
+    with agent_stage() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[FakeModel]:
+    with FakeModel() as running:
+        yield running
+
+
+@pytest.fixture
+def model(server: FakeModel) -> FakeModel:
+    server.reset()
+    return server
+
+
+@pytest.fixture(scope="module")
+def two(stage: Stage, server: FakeModel) -> Iterator[tuple[Emulator, Emulator]]:
+    variables = {"MODEL_PROVIDER": "compatible", "MODEL_BASE_URL": server.base_url, "LEASE_WAIT_SECONDS": "0.2"}
+    with stage.environment(**variables) as one, stage.environment(**variables) as other:
+        for number, environment in enumerate((one, other)):
+            assert environment.invoke(delivery(f"warm-{number}", "up", "w")).answer["status"] == 200
+        yield one, other
+
+
+def delivery(session_id: str, message: str, key: str, **changes: Any) -> Any:
+    return event("owned_turn", session_id=session_id, message=message, idempotency_key=key) | changes
+
+
+def user_messages(environment: Emulator, session_id: str, owner: str = "ada@example.com") -> list[str]:
+    request = {"session_id": session_id, "action": "history", "owner": owner}
+    items = environment.invoke(request).answer["items"]
+    return [item["content"] for item in items if item.get("role") == "user"]
+
+
+def test_what_is_delivered_again_gets_the_same_answer_from_any_environment(
+    two: tuple[Emulator, Emulator], model: FakeModel
+) -> None:
+    one, other = two
+    first = one.invoke(delivery("twice", "Hello", "k1")).answer
+    assert first["answer"] == "You said: Hello"
+    assert other.invoke(delivery("twice", "Hello", "k1")).answer == first
+    assert len(model.seen) == 1
+    assert user_messages(one, "twice") == ["Hello"]
+    assert other.invoke(delivery("twice", "Hello", "k2")).answer["status"] == 200
+    assert user_messages(one, "twice") == ["Hello", "Hello"]
+
+
+def test_two_deliveries_at_once_are_one_run(two: tuple[Emulator, Emulator], model: FakeModel) -> None:
+    one, other = two
+    model.delay_seconds = 1
+    with calling(one, delivery("at once", "Hello", "k")) as running:
+        model.wait_for(1)
+        meanwhile = other.invoke(delivery("at once", "Hello", "k")).answer
+    assert (meanwhile["status"], meanwhile["error"]) == (409, "the same request is being served")
+    assert meanwhile["retry_after"] >= 1
+    assert other.invoke(delivery("at once", "Hello", "k")).answer == running.result()
+    assert len(model.seen) == 1
+    assert user_messages(one, "at once") == ["Hello"]
+
+
+def test_a_key_is_for_one_request_of_one_caller_in_one_session(
+    two: tuple[Emulator, Emulator], model: FakeModel
+) -> None:
+    one, other = two
+    one.invoke(delivery("mine", "Hello", "k"))
+    misused = other.invoke(delivery("mine", "Something else", "k")).answer
+    assert (misused["status"], misused["error"]) == (422, "this idempotency key was used for another request")
+    assert other.invoke(delivery("mine", "Mallory here", "k", owner="mallory")).answer["status"] == 200
+    assert other.invoke(delivery("another", "Hello", "k")).answer["status"] == 200
+    assert user_messages(one, "mine") == ["Hello"]
+    assert user_messages(one, "mine", "mallory") == ["Mallory here"]
+    assert len(model.seen) == 3
+
+
+def test_over_http_the_key_is_a_header(two: tuple[Emulator, Emulator], model: FakeModel) -> None:
+    one, other = two
+    first = one.invoke(event("http_refund")).answer
+    again = other.invoke(event("http_refund")).answer
+    assert (again["statusCode"], body(again)) == (first["statusCode"], body(first))
+    assert first["statusCode"] == 200
+    assert body(first)["answer"].startswith("You said: Please refund")
+    assert len(model.seen) == 1
+
+
+def test_what_failed_may_be_delivered_again(two: tuple[Emulator, Emulator], model: FakeModel) -> None:
+    one, other = two
+    model.refuse = True
+    assert one.invoke(delivery("failed", "Hello", "k")).answer["status"] == 502
+    model.refuse = False
+    assert other.invoke(delivery("failed", "Hello", "k")).answer["status"] == 200
+    assert user_messages(one, "failed") == ["Hello"]
+
+
+def test_answers_are_kept_for_the_stated_time(stage: Stage, two: tuple[Emulator, Emulator], model: FakeModel) -> None:
+    two[0].invoke(delivery("kept", "Hello", "k"))
+    items = stage.client.scan(TableName=stage.variables["IDEMPOTENCY_TABLE"])["Items"]
+    assert items
+    assert all("expiration" in item for item in items)
+    assert {item["status"]["S"] for item in items} <= {"COMPLETED", "INPROGRESS"}
+    assert "Hello" not in {item["id"]["S"] for item in items}
