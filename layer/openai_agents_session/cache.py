@@ -30,7 +30,7 @@ class SegmentCache:
         if entry is None:
             return None
         self._entries.move_to_end(key)
-        items: list[Any] = marshal.loads(entry)
+        items: list[Any] = marshal.loads(entry)  # noqa: S302 - what `put` dumped, in this process
         return items
 
     def put(self, key: CacheKey, items: list[Any]) -> None:

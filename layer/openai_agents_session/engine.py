@@ -40,6 +40,7 @@ from .options import StorageOptions
 from .parts import Damage, PartsStore, part_expiry
 from .patience import Patience
 from .receipts import KEEP, KEEP_CONTENDED, CommitIds
+from .recovery import salvaged
 from .sealing import Sealing
 from .table import Refused, Table, Unsettled, unavailable
 from .wire import DamagedRecordError
@@ -146,14 +147,30 @@ class Engine:
 
     async def _read_head(self, patience: Patience) -> Head:
         item = await self.table.read_item(self.session_id, patience)
-        self._known = self.decoded(item)
+        self._known = await self._decoded(item)
         return self._known
 
+    async def _decoded(self, item: Any) -> Head:
+        """The head that an item holds; when it is damaged, the error says how much the parts still hold."""
+        try:
+            return self.decoded(item)
+        except CorruptSessionError as error:
+            corrupt = error
+        with contextlib.suppress(SessionError):
+            found = await salvaged(self.table, self.session_id, item, self.now(), self.patience())
+            corrupt = _corrupt_head(self.session_id, corrupt.__cause__, found.count)
+        raise corrupt
+
     def decoded(self, item: Any) -> Head:
+        """The head that an item holds.
+
+        Raises:
+            CorruptSessionError: It is damaged.
+        """
         try:
             return from_attributes(self.session_id, item, self.now())
         except DamagedRecordError as error:
-            raise CorruptSessionError(self.session_id, "head", str(error), intact_items=0, total_items=None) from error
+            raise _corrupt_head(self.session_id, error, None) from error
 
     async def _load_newest(self, head: Head, wanted: int, patience: Patience) -> list[list[Any] | Damage]:
         """The newest segments that ``wanted`` items need, and the tail."""
@@ -455,7 +472,7 @@ class Engine:
                 self._observe("conflict")
                 if refusal.retried:
                     doubts.append(Doubt(step, head, written))
-                head, fresh = (self.decoded(refusal.item) if refusal.told else None), True
+                head, fresh = (await self._decoded(refusal.item) if refusal.told else None), True
                 if not _is_in(head, doubts) and not await patience.pause(conflict=True):
                     raise self._gave_up(patience, doubts) from None
                 continue
@@ -535,6 +552,7 @@ class Engine:
         return replace(head, manifest=manifest).committed(self._pending_commit, view.now, ttl, keep=keep)
 
     async def put(self, head: Head, expected: Head) -> None:
+        """Write a head in place of the one that was seen. Raises like ``Table.put_head``."""
         attributes = head.attributes(item_bytes=self._item_bytes, compress=self.options.compress)
         await self.table.put_head(attributes, expected)
 
@@ -622,6 +640,7 @@ class Engine:
         return Sealing(self.parts, self.options, self.patience())
 
     def patience(self) -> Patience:
+        """The retries of one operation that begins now."""
         return Patience(self.options.patience_seconds)
 
     def _view(self, head: Head) -> View:
@@ -650,6 +669,7 @@ class Engine:
             )
 
     def now(self) -> int:
+        """Unix seconds."""
         return int(self.options.clock())
 
     def _now_milliseconds(self) -> int:
@@ -677,6 +697,12 @@ class Doubt:
         self.commit = written.commit or b""
         self.epoch = written.epoch
         self.number = written.receipts.number
+
+
+def _corrupt_head(session_id: str, cause: BaseException | None, intact_items: int | None) -> CorruptSessionError:
+    error = CorruptSessionError(session_id, "head", str(cause), intact_items=intact_items, total_items=None)
+    error.__cause__ = cause
+    return error
 
 
 def _is_in(head: Head | None, doubts: list[Doubt]) -> bool:

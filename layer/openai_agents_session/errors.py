@@ -88,14 +88,17 @@ class CorruptSessionError(SessionError):
     Attributes:
         session_id: The session.
         part: ``"head"``, or the key of the damaged part.
-        intact_items: How many items of the history can still be read.
+        intact_items: How many items of the history can still be read, or None when that could not be found out.
         total_items: How many items the history should have, or None when the head itself is damaged.
     """
 
-    def __init__(self, session_id: str, part: str, reason: str, *, intact_items: int, total_items: int | None) -> None:
+    def __init__(
+        self, session_id: str, part: str, reason: str, *, intact_items: int | None, total_items: int | None
+    ) -> None:
+        intact = "an unknown number" if intact_items is None else str(intact_items)
         of_total = "an unknown number of" if total_items is None else str(total_items)
         super().__init__(
-            f"session {session_id!r}: {part} is damaged ({reason}); {intact_items} of {of_total} items are intact. "
+            f"session {session_id!r}: {part} is damaged ({reason}); {intact} of {of_total} items are intact. "
             "Nothing was overwritten. Call recover() on the session to keep what can be read."
         )
         self.session_id = session_id

@@ -7,7 +7,7 @@
     updated_at         N  Unix seconds of the last write
     ttl                N  Unix seconds from which the session is expired; absent when it never is
     commit             B  id of the last write: what every write is conditional on
-    state              B  epoch, creation time, receipts
+    state              B  epoch, creation time, receipts, checksum of what else makes up the history
     parts              B  manifest of the slots, once the session may have any
     tail               B  the newest items, packed, when segments stand before them;
                           conversation_data then says "sealed", on which a reader that knows nothing of segments fails
@@ -22,6 +22,7 @@ changed is the one commit point of the store. Nothing here awaits, and time is a
 from __future__ import annotations
 
 import secrets
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -37,6 +38,12 @@ Attributes = Mapping[str, Mapping[str, Any]]
 SEALED = "sealed"
 EPOCH_BYTES = 6
 _FORMAT = 1
+_CHECKSUM_BYTES = 4
+
+# An attribute that is lost, old or of another head would otherwise pass for the truth: a head without "parts" is one of
+# a short session. Expiry is left out: operators may change it.
+_BELONGING = ("commit", "conversation_data", "tail", "parts", "owner", "lease")
+_OWN = ("commit", "state", "parts", "tail")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +179,6 @@ class Head:
             "session_id": {"S": self.session_id},
             **tail,
             "updated_at": {"N": str(self.updated_at)},
-            "state": {"B": self._pack_state()},
         }
         if self.commit is not None:
             attributes["commit"] = {"B": self.commit}
@@ -184,15 +190,17 @@ class Head:
             attributes["owner"] = {"S": self.owner}
         if self.lease is not None:
             attributes["lease"] = {"S": self.lease.pack()}
+        attributes["state"] = {"B": self._pack_state(_checksum(attributes))}
         return attributes
 
-    def _pack_state(self) -> bytes:
+    def _pack_state(self, checksum: bytes) -> bytes:
         record = RecordWriter()
         record.number(_FORMAT)
         record.raw(self.epoch)
         record.number(self.created)
         record.number(self.tail.count)
         self.receipts.write(record)
+        record.raw(checksum)
         return record.seal()
 
 
@@ -228,7 +236,9 @@ def from_attributes(session_id: str, attributes: Attributes | None, now: int) ->
     if not attributes:
         return absent(session_id, now)
     try:
-        return _own(session_id, attributes) if "commit" in attributes else _foreign(session_id, attributes, now)
+        if any(name in attributes for name in _OWN):
+            return _own(session_id, attributes)
+        return _foreign(session_id, attributes, now)
     except (KeyError, TypeError, AttributeError) as error:
         raise DamagedRecordError(f"attribute {error} is missing or of the wrong type") from error
 
@@ -247,6 +257,9 @@ def _own(session_id: str, attributes: Attributes) -> Head:
         tail = from_json(attributes["conversation_data"]["S"])
         if tail.count != tail_count:
             raise DamagedRecordError(f"conversation_data holds {tail.count} items where {tail_count} were written")
+    receipts = Receipts.read(record)
+    if record.raw(_CHECKSUM_BYTES) != _checksum(attributes):
+        raise DamagedRecordError("its attributes do not belong together")
     return Head(
         session_id=session_id,
         tail=tail,
@@ -254,13 +267,32 @@ def _own(session_id: str, attributes: Attributes) -> Head:
         commit=commit,
         epoch=epoch,
         created=created,
-        receipts=Receipts.read(record),
+        receipts=receipts,
         updated_at=_number(attributes, "updated_at") or created,
         ttl=_number(attributes, "ttl"),
         owner=attributes["owner"]["S"] if "owner" in attributes else None,
         lease=Lease.unpack(attributes["lease"]["S"]) if "lease" in attributes else None,
         exists=True,
     )
+
+
+def epoch_of(attributes: Attributes) -> bytes | None:
+    """The epoch that a damaged head still tells, or None."""
+    try:
+        record = RecordReader(_binary(attributes["state"]))
+        return record.raw(EPOCH_BYTES) if record.number() == _FORMAT else None
+    except (DamagedRecordError, KeyError, TypeError):
+        return None
+
+
+def _checksum(attributes: Attributes) -> bytes:
+    checksum = 0
+    for name in _BELONGING:
+        if name in attributes:
+            ((_, content),) = attributes[name].items()
+            checksum = zlib.crc32(name.encode(), checksum)
+            checksum = zlib.crc32(content.encode() if isinstance(content, str) else bytes(content), checksum)
+    return checksum.to_bytes(_CHECKSUM_BYTES, "big")
 
 
 def _foreign(session_id: str, attributes: Attributes, now: int) -> Head:

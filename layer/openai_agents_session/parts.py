@@ -252,7 +252,7 @@ class PartsStore:
         await asyncio.gather(*(one(*entry) for entry in self._keys(head.manifest.segments)))
 
     async def bound(self, head: Head) -> None:
-        """Give parts that lived for good an end, after a head with a ``ttl`` was written. It may fail: then they stay."""
+        """Give parts that lived for good an end, after a head with a ``ttl`` was written. Where it fails they stay."""
         for key, generation in self._keys(head.manifest.segments):
             try:
                 await self._table.bound_part(key, head.epoch, generation, head.manifest.expires, head.receipts.number)
@@ -265,7 +265,7 @@ class PartsStore:
     # --- erasing ---------------------------------------------------------------------------------------------------
 
     async def erase(self, epoch: bytes, before_generation: int, slots: Sequence[int]) -> list[int]:
-        """Delete what free slots hold, unless somebody is writing there now. Returns those that could not be deleted."""
+        """Delete what free slots hold, unless somebody is writing there now. Returns those that could not be."""
         gate = asyncio.Semaphore(_AT_ONCE)
         left: list[int] = []
 

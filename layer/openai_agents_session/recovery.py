@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .capacity import item_size, read_units, write_units
 from .errors import ContentionError
-from .head import Attributes, Head, absent, from_attributes
+from .head import Attributes, Head, absent, epoch_of, from_attributes
 from .items import NOTHING, Items, from_json, unpack
 from .manifest import Manifest, Part, Segment, slot_key
 from .parts import Damage
@@ -124,15 +124,19 @@ async def describe(engine: Engine) -> SessionInfo:
 async def recover(engine: Engine) -> RecoveryReport:
     """Keep what can be read of the engine's session.
 
-    With a readable head, the segments that cannot be read are dropped from it. Without, a head is made anew from the
-    parts: each says which of the items it holds and when it was written. Parts that were garbage may come back then.
+    With a readable head, the segments that cannot be read are dropped from it. Without, a head is made anew of what its
+    attributes and the parts still tell; where the list of parts is lost, popped items may come back.
+
+    Raises:
+        WrongOwnerError: The session is bound to somebody else, or it can no longer be told to whom.
     """
     patience = engine.patience()
     item = await engine.table.read_item(engine.session_id, patience)
     try:
-        head = from_attributes(engine.session_id, item, engine.now())
+        stored = from_attributes(engine.session_id, item, engine.now())
     except DamagedRecordError:
         return await _rebuilt(engine, item or {}, patience)
+    head = engine.owned(stored)
     segments = head.manifest.segments
     loaded = await engine.parts.load(head.epoch, segments, patience)
     damaged = [piece.key for piece in loaded if isinstance(piece, Damage)]
@@ -147,29 +151,68 @@ async def recover(engine: Engine) -> RecoveryReport:
 
 
 async def _rebuilt(engine: Engine, item: Attributes, patience: Patience) -> RecoveryReport:
-    found = await probe_parts(engine.table, engine.session_id, patience)
-    epoch = max(found, key=lambda part: part.written).epoch if found else absent(engine.session_id, 0).epoch
+    head = await salvaged(engine.table, engine.session_id, item, engine.now(), patience)
+    engine.owned(head)
+    await _put_over_damage(engine, head, item)
+    return RecoveryReport(engine.session_id, True, head.count, None, ("head",))
+
+
+async def salvaged(table: Table, session_id: str, item: Attributes, now: int, patience: Patience) -> Head:
+    """The head to put in place of a damaged one, with all of the history that can still be read.
+
+    Args:
+        table: Where the parts are.
+        session_id: The session.
+        item: The damaged head.
+        now: Unix seconds.
+        patience: How long to repeat reads.
+    """
+    found = await probe_parts(table, session_id, patience)
+    epoch = epoch_of(item) or (max(found, key=lambda part: part.written).epoch if found else None)
     mine = [part for part in found if part.epoch == epoch]
-    segments = _history(engine.session_id, mine)
-    slots = {int(part.key.rpartition("~")[2]): write_units(len(part.data) + 256) for part in found}
+    manifest = _readable_manifest(item, mine) or _manifest_of(session_id, found, mine)
+    head = absent(session_id, now)
+    return replace(
+        head,
+        epoch=epoch or head.epoch,
+        created=min((part.written for part in mine), default=now),
+        manifest=manifest,
+        tail=_readable_tail(item),
+        owner=_text(item, "owner"),
+    ).committed(CommitIds().next(), now, _integer(item, "ttl") or manifest.expires or None)
+
+
+def _readable_manifest(item: Attributes, parts: Sequence[Part]) -> Manifest | None:
+    """What the damaged head says of its parts, without those that cannot be read; None if it does not."""
+    try:
+        manifest = Manifest.unpack(bytes(item["parts"]["B"]))
+    except (DamagedRecordError, KeyError, TypeError):
+        return None
+    slots = {(_slot(part), part.generation): part for part in parts}
+    whole = []
+    for segment in manifest.segments:
+        chunks = [slots.get((slot, segment.generation)) for slot in segment.slots]
+        present = [chunk for chunk in chunks if chunk is not None]
+        if len(present) == len(chunks) and _is_whole(present) and present[0].count >= segment.count:
+            whole.append(segment)
+    return manifest.only(whole)
+
+
+def _manifest_of(session_id: str, found: Sequence[Part], mine: Sequence[Part]) -> Manifest:
+    """What the parts say of themselves."""
+    segments = _history(mine)
+    slots = {_slot(part): write_units(len(part.data) + 256) for part in found}
     live = {slot for segment in segments for slot in segment.slots}
-    manifest = Manifest(
+    return Manifest(
         segments=tuple(segments),
         free=tuple((slot, size) for slot, size in sorted(slots.items()) if slot not in live),
         slot_count=max(slots, default=-1) + 1,
         generation=max((part.generation for part in mine), default=0) + 2,
         expires=min((part.expires for part in mine if part.expires is not None), default=0),
     )
-    now = engine.now()
-    ttl = _integer(item, "ttl")
-    head = replace(
-        absent(engine.session_id, now), epoch=epoch, manifest=manifest, tail=_readable_tail(item)
-    ).committed(CommitIds().next(), now, ttl)
-    await _put_over_damage(engine, head, item)
-    return RecoveryReport(engine.session_id, True, head.count, None, ("head",))
 
 
-def _history(session_id: str, parts: Sequence[Part]) -> list[Segment]:
+def _history(parts: Sequence[Part]) -> list[Segment]:
     """The segments that make up the history, by when they were written and which items they hold.
 
     A later one replaces whatever an earlier one said of the same positions and those after them.
@@ -187,10 +230,14 @@ def _history(session_id: str, parts: Sequence[Part]) -> list[Segment]:
         for start, segment in history:
             if start < first:
                 kept.append((start, replace(segment, count=min(segment.count, first - start))))
-        slots = tuple(int(part.key.rpartition("~")[2]) for part in chunks)
+        slots = tuple(_slot(part) for part in chunks)
         size = sum(write_units(len(part.data) + 256) for part in chunks)
         history = [*kept, (first, Segment(slots, generation, chunks[0].count, 0, size))]
     return [segment for _, segment in history]
+
+
+def _slot(part: Part) -> int:
+    return int(part.key.rpartition("~")[2])
 
 
 def _is_whole(chunks: Sequence[Part]) -> bool:
@@ -242,6 +289,11 @@ async def _put_over_damage(engine: Engine, head: Head, item: Attributes) -> None
         await _put(engine, head, replace(seen, exists=True, commit=bytes(commit)))
     else:
         await _put(engine, head, replace(seen, exists=True, foreign_text=text))
+
+
+def _text(item: Attributes, name: str) -> str | None:
+    value = item.get(name, {}).get("S")
+    return value if isinstance(value, str) else None
 
 
 def _integer(item: Attributes, name: str) -> int | None:
