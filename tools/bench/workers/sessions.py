@@ -49,7 +49,8 @@ def settings(options: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     from openai_agents_session.options import StorageOptions
 
-    return {"options": StorageOptions() if options["cache"] else StorageOptions(cache=None)}
+    given = {name: value for name, value in options.items() if name != "cache"}
+    return {"options": StorageOptions(**given) if options["cache"] else StorageOptions(cache=None, **given)}
 
 
 @asynccontextmanager
