@@ -152,6 +152,8 @@ def conversation(
     if earlier > 0:
         shown += [Text(f"… {many(earlier, 'earlier item')}: --limit 0 shows all", style="dim"), ""]
     for entry in entries:
+        if entry.who == "user" and entry is not entries[0]:
+            shown.append("")  # a turn begins
         shown.append(_entry(entry, full=full))
     if not entries:
         shown.append(Text("nothing was said yet", style="dim"))
@@ -274,7 +276,7 @@ def _verdict(found: Sequence[Problem]) -> str:
     said = [many(damaged, "damaged session")] if damaged else []
     if strays:
         said.append(f"{many(len(strays), 'item')} that no session uses, {size(_bytes(strays))}")
-    return f"{' and '.join(said)}: openai-agents-session repair --dry-run"
+    return f"{' and '.join(said)}: see repair --dry-run"
 
 
 def _bytes(found: Iterable[Problem]) -> int:

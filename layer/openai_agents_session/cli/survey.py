@@ -339,10 +339,24 @@ async def examine(engine: Engine, slots: Mapping[str, Seen]) -> list[Problem]:
             return [Problem(session_of(error.session_id), engine.session_id, "damaged head", str(error.__cause__))]
         damaged = await _damaged(engine, head)
         if not damaged:
-            return strays_of(head, slots)
+            return await _confirmed(engine, strays_of(head, slots), slots)
         again = await engine.table.read_item(engine.session_id, engine.patience())
         if (again or {}).get("commit") == (item or {}).get("commit"):
-            return [*damaged, *strays_of(head, slots)]
+            return [*damaged, *await _confirmed(engine, strays_of(head, slots), slots)]
+
+
+async def _confirmed(engine: Engine, strays: Iterable[Problem], slots: Mapping[str, Seen]) -> list[Problem]:
+    """Those that are still there: a clear deletes the parts that a scan has seen, and then their head."""
+    found: list[Problem] = []
+    for problem in strays:
+        item = await engine.table.read_item(problem.key, engine.patience())
+        if item is not None and _identity(seen(item)) == _identity(slots[problem.key]):
+            found.append(problem)
+    return found
+
+
+def _identity(slot: Seen) -> tuple[bytes, int] | None:
+    return None if slot.part is None else (slot.part.epoch, slot.part.generation)
 
 
 async def _damaged(engine: Engine, head: Head) -> list[Problem]:
