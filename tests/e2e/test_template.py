@@ -35,9 +35,13 @@ def test_cloudformation_would_find_nothing_to_object_to(tmp_path: Path) -> None:
     assert lint([expand(**parameters).expanded for parameters in VARIANTS], tmp_path) == ""
 
 
-@pytest.mark.parametrize(("parameters", "policy"), [(VARIANTS[0], "Retain"), (VARIANTS[-1], "Delete")])
-def test_the_table_expires_encrypts_recovers_and_stays_as_asked(parameters: dict[str, str], policy: str) -> None:
-    table = expand(**parameters).only("AWS::DynamoDB::Table")
+@pytest.mark.parametrize(
+    ("parameters", "name", "policy"), [(VARIANTS[0], "KeptSessions", "Retain"), (VARIANTS[-1], "Sessions", "Delete")]
+)
+def test_the_table_expires_encrypts_recovers_and_stays_as_asked(
+    parameters: dict[str, str], name: str, policy: str
+) -> None:
+    table = expand(**parameters).resources[name]
     assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == (policy, policy)
     assert table["Properties"] == {
         "KeySchema": [{"AttributeName": "session_id", "KeyType": "HASH"}],
@@ -60,7 +64,7 @@ def test_the_function_may_do_to_its_table_what_the_library_does_and_no_more() ->
     source = (ROOT / "layer" / "openai_agents_session" / "table.py").read_text()
     used = {name.title().replace("_", "") for name in re.findall(r'"((?:[a-z]+_)+items?)"', source)}
     assert {"GetItem", "PutItem"} <= used
-    assert statements().keys() == {"Sessions"}
+    assert statements().keys() == {"Sessions", "Answers", "Messages"}
     allowed = statements()["Sessions"]
     assert set(allowed["Action"]) == {f"dynamodb:{name}" for name in used}
 
@@ -70,6 +74,66 @@ def test_the_function_may_touch_its_own_table_alone(parameters: dict[str, str], 
     assert statements(**parameters)["Sessions"]["Resource"] == {"Fn::GetAtt": [table, "Arn"]}
     variables = expand(**parameters).only("AWS::Lambda::Function")["Properties"]["Environment"]["Variables"]
     assert variables["SESSION_TABLE"] == {"Ref": table}
+
+
+def test_answers_expire_and_the_function_may_do_with_them_what_powertools_does_and_no_more() -> None:
+    resources = expand().resources
+    table = resources["Answers"]["Properties"]
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expiration", "Enabled": True}
+    assert table["KeySchema"] == [{"AttributeName": "id", "KeyType": "HASH"}]
+    allowed = statements()["Answers"]
+    assert allowed["Resource"] == {"Fn::GetAtt": ["Answers", "Arn"]}
+    assert set(allowed["Action"]) == {f"dynamodb:{verb}Item" for verb in ("Get", "Put", "Update", "Delete")}
+    variables = resources["AgentFunction"]["Properties"]["Environment"]["Variables"]
+    assert variables["IDEMPOTENCY_TABLE"] == {"Ref": "Answers"}
+
+
+def test_messages_come_in_order_fail_one_by_one_and_do_not_come_for_ever() -> None:
+    resources = expand().resources
+    queue, dead = resources["Messages"]["Properties"], resources["DeadMessages"]["Properties"]
+    assert queue["FifoQueue"] == dead["FifoQueue"] is True
+    assert queue["RedrivePolicy"]["deadLetterTargetArn"] == {"Fn::GetAtt": ["DeadMessages", "Arn"]}
+    source = resources["MessageSource"]["Properties"]
+    assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert source["FunctionName"] == {"Ref": "AgentFunctionAliaslive"}
+    assert source["EventSourceArn"] == statements()["Messages"]["Resource"] == {"Fn::GetAtt": ["Messages", "Arn"]}
+
+
+def emitted_metrics() -> set[str]:
+    """What the function's code counts and measures."""
+    sources = [file.read_text() for file in (ROOT / "functions" / "agent").glob("*.py")]
+    names = {name for text in sources for name in re.findall(r'(?:count|measure|_sums\[)\(?"([A-Z]\w+)"', text)}
+    names |= {name for text in sources for name in re.findall(r'^    "\w+": "([A-Z]\w+)",$', text, re.MULTILINE)}
+    names |= {
+        name for text in sources for pair in re.findall(r'count\("(\w+)" if .* else "(\w+)"\)', text) for name in pair
+    }
+    return names | {f"Answers{status}" for status in (400, 401, 409, 422, 502, 503, 504)}
+
+
+def test_the_dashboard_shows_what_the_function_emits() -> None:
+    body = expand().only("AWS::CloudWatch::Dashboard")["Properties"]["DashboardBody"]["Fn::Sub"]
+    widgets = json.loads(body)["widgets"]
+    shown = {metric[1] for widget in widgets for metric in widget["properties"]["metrics"] if "StackName" in metric[0]}
+    assert shown >= {"Turns", "TurnLatency", "InputTokens", "StoreRequests", "ConsumedWriteUnits", "StoreConflicts"}
+    assert shown <= emitted_metrics()
+
+
+def test_alarms_watch_the_function_its_store_and_its_queue() -> None:
+    expansion = expand(AlarmTopicArn="arn:aws:sns:eu-central-1:123456789012:ops")
+    alarms = [alarm["Properties"] for alarm in expansion.of_type("AWS::CloudWatch::Alarm")]
+    watched = {
+        (alarm["Namespace"], alarm["MetricName"])
+        for alarm in alarms
+        if "MetricName" in alarm and isinstance(alarm["Namespace"], str)
+    }
+    assert {("AWS/Lambda", "Errors"), ("AWS/Lambda", "Throttles")} <= watched
+    assert ("AWS/SQS", "ApproximateNumberOfMessagesVisible") in watched
+    assert "StoreConflicts" in {alarm.get("MetricName") for alarm in alarms} & emitted_metrics()
+    (near_timeout,) = (alarm for alarm in alarms if "Metrics" in alarm)
+    assert near_timeout["Threshold"] < 1
+    assert all(alarm["AlarmActions"] == ["arn:aws:sns:eu-central-1:123456789012:ops"] for alarm in alarms)
+    silent = expand().of_type("AWS::CloudWatch::Alarm")
+    assert not any(alarm["Properties"].get("AlarmActions") for alarm in silent)
 
 
 def test_the_function_may_read_the_key_that_it_is_told_of() -> None:
@@ -145,7 +209,11 @@ def test_the_function_is_told_all_that_it_reads() -> None:
         ROOT / "functions" / "agent" / "settings.py",
         ROOT / "layer" / "openai_agents_session" / "environment.py",
     ]
-    read = {name for file in sources for name in re.findall(r'"((?:SESSION|MODEL|OPENAI)_[A-Z_]+)"', file.read_text())}
+    read = {
+        name
+        for file in sources
+        for name in re.findall(r'"((?:SESSION|MODEL|OPENAI|OWNER|LEASE|IDEMPOTENCY|LOG)_[A-Z_]+)"', file.read_text())
+    }
     read |= {"AWS_ENDPOINT_URL_DYNAMODB", "POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE", "LOG_LEVEL"}
     told = expand().only("AWS::Lambda::Function")["Properties"]["Environment"]["Variables"].keys()
     assert read <= told
