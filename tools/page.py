@@ -34,7 +34,7 @@ PORT = 8642
 
 @contextmanager
 def serving(variables: Mapping[str, str], log: Path, port: int = 0) -> Iterator[str]:
-    """Run the streaming server for the time of a with-block, on the packages that the layer brings and no others.
+    """Run the streaming server, as the Lambda Web Adapter starts it, for the time of a with-block.
 
     Args:
         variables: The function's environment variables.
@@ -49,20 +49,21 @@ def serving(variables: Mapping[str, str], log: Path, port: int = 0) -> Iterator[
     """
     port = port or free_port()
     environ = {
-        "PATH": os.defpath,
-        "PYTHONPATH": os.pathsep.join(map(str, (rie.FUNCTION, rie.built_layer()))),
+        "PATH": os.pathsep.join((str(rie.RUNTIME / "bin"), os.defpath)),
+        "LAMBDA_TASK_ROOT": str(rie.FUNCTION),
+        "LAMBDA_RUNTIME_DIR": str(rie.built_layer()),  # which here has what is in /opt/python there
         "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ACCESS_KEY_ID": "local",
         "AWS_SECRET_ACCESS_KEY": "local",
         "AWS_EC2_METADATA_DISABLED": "true",
         "POWERTOOLS_TRACE_DISABLED": "true",
         "PORT": str(port),
     }
-    command = [str(rie.RUNTIME / "bin" / "python"), "-m", "streaming"]
     with (
         log.open("wb") as output,
         subprocess.Popen(
-            command, cwd=rie.FUNCTION, env=environ | dict(variables), stdout=output, stderr=output
+            [rie.FUNCTION / "run.sh"], env=environ | dict(variables), stdout=output, stderr=output
         ) as server,
     ):
         try:
