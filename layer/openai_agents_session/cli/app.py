@@ -431,7 +431,7 @@ async def delete(
     """Delete sessions for good: heads, parts, parked runs, and parts that no head knows of."""
     wanted = await _selected(store, out, session_ids, owner=owner, expired=expired)
     if not wanted:
-        out.result("there is no such session", [])
+        out.result("nothing has expired" if expired else "there is no such session", [])
         return Exit.DONE if expired else Exit.PROBLEMS
     what = repr(wanted[0]) if len(wanted) == 1 else reports.many(len(wanted), "session")
     if not out.confirmed(f"Delete {reports.printable(what)} from table {store.table.name!r} for good?", yes=yes):
@@ -465,8 +465,12 @@ async def _surveyed(store: Store, out: Output, session_ids: Sequence[str] | None
         store.session(session_id)
     with out.counting("items read:") as on_page:
         if session_ids:
-            return await survey.survey_sessions(store, dict.fromkeys(session_ids))
-        return await survey.survey_table(store, on_page)
+            found, suspects = await survey.collect_sessions(store, dict.fromkeys(session_ids))
+        else:
+            found, suspects = await survey.collect_table(store, on_page)
+    with out.advancing("sessions examined", len(suspects)) as advance:
+        await survey.examine_all(store, found, suspects, advance)
+    return found
 
 
 @command("repair")

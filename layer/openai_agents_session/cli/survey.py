@@ -27,7 +27,7 @@ from .store import Store
 Kind = Literal["damaged head", "damaged part", "orphan", "not a part", "leftover"]
 """A leftover is an orphan that DynamoDB will delete by itself, as parts outlive a session that expires."""
 
-OnPage = Callable[[int], None]
+OnCount = Callable[[int], None]
 
 _PROBE_SLOTS = 100
 _AT_ONCE = 8
@@ -48,6 +48,7 @@ class Seen:
 
 
 Slots = dict[str, Seen]
+Suspects = dict[str, Slots]
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +220,7 @@ def _stray(key: str, kind: Kind, detail: str, item: Seen) -> Problem:
 
 
 async def scan(
-    store: Store, *, heads_only: bool, on_page: OnPage | None = None, after: str | None = None
+    store: Store, *, heads_only: bool, on_page: OnCount | None = None, after: str | None = None
 ) -> AsyncIterator[Attributes]:
     """Every item of the table, in no order.
 
@@ -240,7 +241,7 @@ async def scan(
             return
 
 
-async def listing(store: Store, *, on_page: OnPage | None = None, after: str | None = None) -> AsyncIterator[Listed]:
+async def listing(store: Store, *, on_page: OnCount | None = None, after: str | None = None) -> AsyncIterator[Listed]:
     """Every session in the table, expired ones included."""
     now = store.now()
     async for item in scan(store, heads_only=True, on_page=on_page, after=after):
@@ -248,10 +249,10 @@ async def listing(store: Store, *, on_page: OnPage | None = None, after: str | N
             yield listed(item, now)
 
 
-async def survey_table(store: Store, on_page: OnPage | None = None) -> Survey:
-    """Look through the whole table."""
+async def collect_table(store: Store, on_page: OnCount) -> tuple[Survey, Suspects]:
+    """Look through the whole table: what there is, and what must be examined."""
     result = Survey()
-    suspects: dict[str, Slots] = {}
+    suspects: Suspects = {}
     now = store.now()
     async for item in scan(store, heads_only=False, on_page=on_page):
         key: str = item["session_id"]["S"]
@@ -264,14 +265,13 @@ async def survey_table(store: Store, on_page: OnPage | None = None) -> Survey:
         else:
             if _counted(result, key, item, now):
                 suspects.setdefault(key, {})
-    await _examine_all(store, suspects, result)
-    return result
+    return result, suspects
 
 
-async def survey_sessions(store: Store, session_ids: Iterable[str]) -> Survey:
+async def collect_sessions(store: Store, session_ids: Iterable[str]) -> tuple[Survey, Suspects]:
     """Look at some sessions only, with all that lies beside them."""
     result = Survey()
-    suspects: dict[str, Slots] = {}
+    suspects: Suspects = {}
     now = store.now()
     for session_id in session_ids:
         for key in (session_id, run_key(session_id)):
@@ -284,8 +284,7 @@ async def survey_sessions(store: Store, session_ids: Iterable[str]) -> Survey:
                 _counted(result, key, item, now)
             if item or slots:
                 suspects[key] = slots
-    await _examine_all(store, suspects, result)
-    return result
+    return result, suspects
 
 
 def _counted(result: Survey, key: str, item: Attributes, now: int) -> bool:
@@ -299,12 +298,23 @@ def _counted(result: Survey, key: str, item: Attributes, now: int) -> bool:
     return entry.info is None or "parts" in item
 
 
-async def _examine_all(store: Store, suspects: Mapping[str, Slots], result: Survey) -> None:
+async def examine_all(store: Store, result: Survey, suspects: Suspects, on_done: OnCount | None = None) -> None:
+    """Examine what was collected, and add what is wrong to the result.
+
+    Args:
+        store: The table.
+        result: What was found so far.
+        suspects: By head, what was seen under its slots.
+        on_done: Told of each that was examined.
+    """
     gate = asyncio.Semaphore(_AT_ONCE)
 
     async def one(key: str, slots: Slots) -> list[Problem]:
         async with gate:
-            return await examine(store.engine(key), slots)
+            problems = await examine(store.engine(key), slots)
+            if on_done is not None:
+                on_done(1)
+            return problems
 
     for problems in await asyncio.gather(*(one(key, slots) for key, slots in sorted(suspects.items()))):
         result.add(sorted(problems, key=lambda problem: (problem.kind, problem.key)))
@@ -393,7 +403,8 @@ async def repair(store: Store, session_id: str, problems: Iterable[Problem]) -> 
                 discarded = True
         strays = [problem.key for problem in left if not problem.kind.startswith("damaged")]
         deleted += [key for key in strays if await _delete(store, key)]
-        now = await survey_sessions(store, [session_id])
+        now, suspects = await collect_sessions(store, [session_id])
+        await examine_all(store, now, suspects)
         left = now.problems + now.leftovers
     return Repair(session_id, recovered, discarded, tuple(deleted), tuple(left))
 
