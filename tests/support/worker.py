@@ -15,6 +15,7 @@ import json
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -25,7 +26,7 @@ from typing import Any
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession, get_session
 
-from openai_agents_session import ContentionError, DynamoDBSession, OutcomeUnknownError, SessionError
+from openai_agents_session import DynamoDBSession, SessionError
 from tests.support.script import SCRIPTS, Step, batch
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,8 +42,9 @@ class Job:
         session_id: The session.
         script: A name of `SCRIPTS`: its options are used.
         steps: Numbers of the script's steps to make, one after the other.
-        crowd: Instead of steps: tasks that run at once, each ``("append", name, times)``, ``("pop", "", times)`` or
-            ``("clear", "", times)``, each with a session object and a client connection of its own.
+        crowd: Tasks that run at once, each with a session object of its own: what it does (``append``, ``large`` to
+            append much, ``turn`` to append twice under a lease, ``pop``, ``clear``, ``read``), a name, and how often.
+        hold: Seconds for which to take a lease, and after which to write; zero for neither.
         warm: Whether to read the session first.
     """
 
@@ -52,6 +54,7 @@ class Job:
     script: str = "tiny"
     steps: tuple[int, ...] = ()
     crowd: tuple[tuple[str, str, int], ...] = ()
+    hold: tuple[float, float] = (0, 0)
     warm: bool = False
 
 
@@ -192,7 +195,9 @@ async def _play(aws: AioSession, number: int, job: Job) -> None:
 
         if job.crowd:
             results = await asyncio.gather(*(_one_of_many(session(), *task) for task in job.crowd))
-            _say(number, {"results": results})
+            _say(number, {"tries": [each for result in results for each in result]})
+        if job.hold[0]:
+            await _hold_lease(number, session(), *job.hold)
         mine = session()
         if job.warm:
             await mine.get_items()
@@ -201,20 +206,79 @@ async def _play(aws: AioSession, number: int, job: Job) -> None:
     _say(number, {"over": True})
 
 
-async def _one_of_many(session: DynamoDBSession, kind: str, name: str, times: int) -> list[tuple[str, Any]]:
-    """What became of each try: ``("ok", ids)``, ``("unknown", ids)`` or ``("no", ids)``."""
-    outcomes: list[tuple[str, Any]] = []
+@dataclass(frozen=True)
+class Try:
+    """What became of one try of a task.
+
+    Attributes:
+        kind: The task's.
+        outcome: ``ok``, or the name of the error.
+        ids: What it tried to add, or what it popped or read.
+        began: On the machine's monotonic clock, in seconds.
+        ended: The same.
+    """
+
+    kind: str
+    outcome: str
+    ids: tuple[str, ...]
+    began: float
+    ended: float
+
+    @classmethod
+    def of(cls, said: Sequence[Any]) -> Try:
+        """From what a worker said."""
+        kind, outcome, ids, began, ended = said
+        return cls(kind, outcome, tuple(ids), began, ended)
+
+
+async def _one_of_many(session: DynamoDBSession, kind: str, name: str, times: int) -> list[Sequence[Any]]:
+    """What became of each try: the fields of `Try`."""
+    tries: list[Sequence[Any]] = []
     for number in range(times):
-        step = Step("add", batch(f"{name}-{number}", 1 + number % 3, 60)) if kind == "append" else Step(kind)
-        said: Sequence[str] = step.ids
+        began = time.monotonic()
+        outcome, ids = "ok", tuple(item["id"] for item in _batch(name, number)) if kind in _ADDING else ()
         try:
-            result = await step.perform(session)
-            outcomes.append(("ok", said if kind == "append" else result))
-        except OutcomeUnknownError:
-            outcomes.append(("unknown", said))
-        except (ContentionError, SessionError) as error:
-            outcomes.append((type(error).__name__, said))
-    return outcomes
+            if kind == "turn":
+                ids = await _turn(session, f"{name}-{number}")
+            elif kind in _ADDING:
+                await session.add_items(list(_batch(name, number, 600_000 if kind == "large" else 60)))  # type: ignore[arg-type]
+            else:
+                result = await Step(kind).perform(session)
+                ids = tuple(result) if kind == "read" else () if result is None else (result,)
+        except SessionError as error:
+            outcome = type(error).__name__
+        tries.append((kind, outcome, ids, began, time.monotonic()))
+    return tries
+
+
+_ADDING = {"append", "large"}
+
+
+def _batch(name: str, number: int, size: int = 60) -> tuple[dict[str, Any], ...]:
+    return batch(f"{name}-{number}", 1 + number % 3, size)
+
+
+async def _turn(session: DynamoDBSession, name: str) -> tuple[str, ...]:
+    """Two batches with a pause between them, while the session is ours alone."""
+    async with session.lease(5, wait_seconds=20):
+        question, answer = batch(f"{name}?", 1, 60), batch(f"{name}!", 1, 60)
+        await session.add_items(list(question))  # type: ignore[arg-type]
+        await asyncio.sleep(0.005)
+        await session.add_items(list(answer))  # type: ignore[arg-type]
+        return question[0]["id"], answer[0]["id"]
+
+
+async def _hold_lease(number: int, session: DynamoDBSession, seconds: float, stay: float) -> None:
+    """Take a lease, say so, stay longer than it lasts, and try to write."""
+    outcome = "ok"
+    try:
+        async with session.lease(seconds):
+            _say(number, {"leased": True})
+            await asyncio.sleep(stay)
+            await session.add_items(list(batch("late", 1, 60)))  # type: ignore[arg-type]
+    except SessionError as error:
+        outcome = type(error).__name__
+    _say(number, {"wrote": outcome})
 
 
 if __name__ == "__main__":
