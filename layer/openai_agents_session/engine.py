@@ -147,10 +147,10 @@ class Engine:
 
     async def _read_head(self, patience: Patience) -> Head:
         item = await self.table.read_item(self.session_id, patience)
-        self._known = await self._decoded(item)
+        self._known = await self.inspected(item)
         return self._known
 
-    async def _decoded(self, item: Any) -> Head:
+    async def inspected(self, item: Any) -> Head:
         """The head that an item holds; when it is damaged, the error says how much the parts still hold."""
         try:
             return self.decoded(item)
@@ -191,7 +191,7 @@ class Engine:
         intact = await self.parts.load(view.base.epoch, view.base.manifest.segments, patience)
         count = view.base.tail.count + sum(len(piece) for piece in intact if not isinstance(piece, Damage))
         raise CorruptSessionError(
-            self.session_id, f"part {damage.key!r}", damage.reason, intact_items=count, total_items=view.base.count
+            self.session_id, damage.key, damage.reason, intact_items=count, total_items=view.base.count
         )
 
     def owned(self, head: Head) -> Head:
@@ -472,7 +472,7 @@ class Engine:
                 self._observe("conflict")
                 if refusal.retried:
                     doubts.append(Doubt(step, head, written))
-                head, fresh = (await self._decoded(refusal.item) if refusal.told else None), True
+                head, fresh = (await self.inspected(refusal.item) if refusal.told else None), True
                 if not _is_in(head, doubts) and not await patience.pause(conflict=True):
                     raise self._gave_up(patience, doubts) from None
                 continue
@@ -553,8 +553,11 @@ class Engine:
 
     async def put(self, head: Head, expected: Head) -> None:
         """Write a head in place of the one that was seen. Raises like ``Table.put_head``."""
-        attributes = head.attributes(item_bytes=self._item_bytes, compress=self.options.compress)
-        await self.table.put_head(attributes, expected)
+        await self.table.put_head(self.attributes(head), expected)
+
+    def attributes(self, head: Head) -> dict[str, dict[str, Any]]:
+        """The item to store for a head."""
+        return head.attributes(item_bytes=self._item_bytes, compress=self.options.compress)
 
     # --- how a head grows ------------------------------------------------------------------------------------------
 

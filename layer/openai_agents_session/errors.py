@@ -97,8 +97,9 @@ class CorruptSessionError(SessionError):
     ) -> None:
         intact = "an unknown number" if intact_items is None else str(intact_items)
         of_total = "an unknown number of" if total_items is None else str(total_items)
+        name = part if part == "head" else f"part {part!r}"
         super().__init__(
-            f"session {session_id!r}: {part} is damaged ({reason}); {intact} of {of_total} items are intact. "
+            f"session {session_id!r}: {name} is damaged ({reason}); {intact} of {of_total} items are intact. "
             "Nothing was overwritten. Call recover() on the session to keep what can be read."
         )
         self.session_id = session_id

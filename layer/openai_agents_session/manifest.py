@@ -15,7 +15,7 @@ from collections.abc import Container, Iterable
 from dataclasses import dataclass, field, replace
 
 from .capacity import write_units
-from .wire import DamagedRecordError, RecordReader, RecordWriter
+from .wire import RecordReader, RecordWriter, UnknownFormatError
 
 SEPARATOR = "#~"
 """Stands between a session's id and what is derived from it; no session id may contain it."""
@@ -190,7 +190,7 @@ class Manifest:
         """
         record = RecordReader(packed)
         if record.number() != _FORMAT:
-            raise DamagedRecordError("the manifest's format is not one this version knows")
+            raise UnknownFormatError("the manifest's format is not one this version knows")
         generation, slot_count, expires = record.number(), record.number(), record.number()
         segments = []
         for _ in range(record.number()):
@@ -224,6 +224,7 @@ class Part:
         data: The chunk.
         written: Unix second.
         expires: Unix second from which DynamoDB may delete it, or None.
+        is_intact: Whether the chunk is what was written.
     """
 
     key: str
@@ -237,3 +238,4 @@ class Part:
     data: bytes = field(repr=False)
     written: int
     expires: int | None
+    is_intact: bool = True

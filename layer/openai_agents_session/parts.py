@@ -121,7 +121,7 @@ class PartsStore:
 
     def _assembled(self, epoch: bytes, segment: Segment, parts: dict[str, Part | None]) -> list[Any]:
         chunks: list[bytes] = []
-        count = 0
+        counts: dict[str, int] = {}
         key = ""
         for index, slot in enumerate(segment.slots):
             key = slot_key(self._session_id, slot)
@@ -129,19 +129,21 @@ class PartsStore:
             if key not in parts:
                 raise _DamagedPart(key, "it is missing")
             if part is None:
-                raise _DamagedPart(key, "it is not a part")
+                raise _DamagedPart(key, "it is not a part that can be read")
             if (part.epoch, part.generation) != (epoch, segment.generation):
                 raise _DamagedPart(key, "it holds something else")
             if (part.index, part.chunks) != (index, len(segment.slots)):
                 raise _DamagedPart(key, "it is another chunk")
+            if not part.is_intact:
+                raise _DamagedPart(key, "checksum mismatch")
             chunks.append(part.data)
-            count = part.count
+            counts[key] = part.count
         try:
-            items = unpack(b"".join(chunks), count).decode()
-        except (DamagedRecordError, ValueError) as error:
+            items = unpack(b"".join(chunks), 0).decode()
+        except (DamagedRecordError, ValueError, RecursionError) as error:
             raise _DamagedPart(key, str(error)) from error
-        if len(items) != count or count < segment.count:
-            raise _DamagedPart(key, f"it holds {len(items)} items where {segment.count} are expected")
+        if wrong := [key for key, count in counts.items() if not segment.count <= count == len(items)]:
+            raise _DamagedPart(wrong[0], f"it says {counts[wrong[0]]} items where there are {len(items)}")
         return items
 
     # --- writing ---------------------------------------------------------------------------------------------------

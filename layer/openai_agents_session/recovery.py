@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .capacity import item_size, read_units, write_units
-from .errors import ContentionError
+from .errors import ContentionError, CorruptSessionError
 from .head import Attributes, Head, absent, epoch_of, from_attributes
 from .items import NOTHING, Items, from_json, unpack
 from .manifest import Manifest, Part, Segment, slot_key
@@ -15,7 +15,7 @@ from .parts import Damage
 from .patience import Patience
 from .receipts import CommitIds
 from .table import Refused, Table, Unsettled
-from .wire import DamagedRecordError
+from .wire import DamagedRecordError, UnknownFormatError
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -115,7 +115,7 @@ def info_of(head: Head, stored_bytes: int) -> SessionInfo:
 async def describe(engine: Engine) -> SessionInfo:
     """What the table holds of the engine's session."""
     item = await engine.table.read_item(engine.session_id, engine.patience())
-    stored = engine.decoded(item)
+    stored = await engine.inspected(item)
     head = engine.owned(stored)
     info = info_of(head, item_size(item) if item else 0)
     return info if head is stored else replace(info, exists=False)  # it has expired
@@ -129,11 +129,16 @@ async def recover(engine: Engine) -> RecoveryReport:
 
     Raises:
         WrongOwnerError: The session is bound to somebody else, or it can no longer be told to whom.
+        CorruptSessionError: A newer version of the library wrote the head; nothing was changed.
     """
     patience = engine.patience()
     item = await engine.table.read_item(engine.session_id, patience)
     try:
         stored = from_attributes(engine.session_id, item, engine.now())
+    except UnknownFormatError as error:
+        raise CorruptSessionError(
+            engine.session_id, "head", f"{error}: use the version that wrote it", intact_items=0, total_items=None
+        ) from error
     except DamagedRecordError:
         return await _rebuilt(engine, item or {}, patience)
     head = engine.owned(stored)
@@ -146,14 +151,14 @@ async def recover(engine: Engine) -> RecoveryReport:
     lost = sum(segment.count for segment in segments) - sum(segment.count for segment in whole)
     manifest = head.manifest.only(whole)
     rescued = replace(head, manifest=manifest).committed(CommitIds().next(), engine.now(), head.ttl)
-    await _put(engine, rescued, head)
+    await _written(engine, engine.put(rescued, head))
     return RecoveryReport(engine.session_id, True, rescued.count, lost, tuple(damaged))
 
 
 async def _rebuilt(engine: Engine, item: Attributes, patience: Patience) -> RecoveryReport:
     head = await salvaged(engine.table, engine.session_id, item, engine.now(), patience)
     engine.owned(head)
-    await _put_over_damage(engine, head, item)
+    await _written(engine, engine.table.put_over(engine.attributes(head), item))
     return RecoveryReport(engine.session_id, True, head.count, None, ("head",))
 
 
@@ -271,24 +276,13 @@ async def probe_parts(table: Table, session_id: str, patience: Patience) -> list
         start += _PROBE_SLOTS
 
 
-async def _put(engine: Engine, head: Head, expected: Head) -> None:
+async def _written(engine: Engine, put: Awaitable[None]) -> None:
     try:
-        await engine.put(head, expected)
+        await put
     except Refused as refusal:
         raise ContentionError(f"session {engine.session_id!r} was written meanwhile; run recover() again") from refusal
     except Unsettled as failure:
         raise ContentionError(f"session {engine.session_id!r}: {failure}; run recover() again") from failure.cause
-
-
-async def _put_over_damage(engine: Engine, head: Head, item: Attributes) -> None:
-    """Write a head in place of exactly the damaged item that was read."""
-    seen = absent(engine.session_id, engine.now())
-    commit: Any = item.get("commit", {}).get("B")
-    text: Any = item.get("conversation_data", {}).get("S")
-    if commit is not None:
-        await _put(engine, head, replace(seen, exists=True, commit=bytes(commit)))
-    else:
-        await _put(engine, head, replace(seen, exists=True, foreign_text=text))
 
 
 def _text(item: Attributes, name: str) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -118,11 +119,19 @@ class Table:
             Refused: The table holds another.
             Unsettled: It failed, or nobody knows.
         """
-        condition, names, values = _unchanged(expected)
+        await self._put(attributes, *_unchanged(expected))
+
+    async def put_over(self, attributes: Mapping[str, Any], item: Attributes) -> None:
+        """Write a head in place of an item that was seen, readable or not. Raises like ``put_head``."""
+        await self._put(attributes, *_still(item.get("commit"), item.get("conversation_data")))
+
+    async def _put(
+        self, item: Mapping[str, Any], condition: str, names: dict[str, str], values: dict[str, Any]
+    ) -> None:
         await self._send(
             "put_item",
             TableName=self.name,
-            Item=dict(attributes),
+            Item=dict(item),
             ConditionExpression=condition,
             ReturnValuesOnConditionCheckFailure="ALL_OLD",
             **_expression(names, values),
@@ -166,9 +175,7 @@ class Table:
         )
         return {key: part for batch in batches for key, part in batch.items()}
 
-    async def _read_batch(
-        self, keys: Sequence[str], patience: Patience, *, consistent: bool
-    ) -> dict[str, Part | None]:
+    async def _read_batch(self, keys: Sequence[str], patience: Patience, *, consistent: bool) -> dict[str, Part | None]:
         parts: dict[str, Part | None] = {}
         asked: Any = {self.name: {"Keys": [_key(key) for key in keys], "ConsistentRead": consistent}}
         while True:
@@ -188,8 +195,8 @@ class Table:
             Refused: It does. ``item`` tells what.
             Unsettled: It failed, or nobody knows.
         """
-        await self._put_part(
-            part,
+        await self._put(
+            part_attributes(part),
             "attribute_not_exists(#key) OR (#epoch = :epoch AND #generation < :generation)",
             {"#key": "session_id", "#epoch": "epoch", "#generation": "generation"},
             {":epoch": {"B": part.epoch}, ":generation": {"N": str(part.generation)}},
@@ -197,21 +204,11 @@ class Table:
 
     async def replace_part(self, part: Part, orphan: Part) -> None:
         """Write a slot in place of exactly that part. Raises like ``put_part``."""
-        await self._put_part(
-            part,
+        await self._put(
+            part_attributes(part),
             "#epoch = :epoch AND #generation = :generation",
             {"#epoch": "epoch", "#generation": "generation"},
             {":epoch": {"B": orphan.epoch}, ":generation": {"N": str(orphan.generation)}},
-        )
-
-    async def _put_part(self, part: Part, condition: str, names: dict[str, str], values: dict[str, Any]) -> None:
-        await self._send(
-            "put_item",
-            TableName=self.name,
-            Item=part_attributes(part),
-            ConditionExpression=condition,
-            ReturnValuesOnConditionCheckFailure="ALL_OLD",
-            **_expression(names, values),
         )
 
     async def delete_part(self, key: str, epoch: bytes, before_generation: int) -> None:
@@ -227,9 +224,7 @@ class Table:
         """Delete an item whatever it is: for repair and for erasing a session, never in passing."""
         await self._send("delete_item", TableName=self.name, Key=_key(key))
 
-    async def set_part_expiry(
-        self, key: str, epoch: bytes, generation: int, expires: int | None, number: int
-    ) -> None:
+    async def set_part_expiry(self, key: str, epoch: bytes, generation: int, expires: int | None, number: int) -> None:
         """Let a part live longer: until ``expires``, or for good. Never shorter than it already does.
 
         Args:
@@ -462,7 +457,7 @@ def part_attributes(part: Part) -> dict[str, Any]:
         "epoch": {"B": part.epoch},
         "generation": {"N": str(part.generation)},
         "put_id": {"B": part.put_id},
-        "chunk": {"S": f"{part.index}/{part.chunks}"},
+        "chunk": {"S": f"{part.index}/{part.chunks}/{zlib.crc32(part.data):08x}"},
         "first": {"N": str(part.first)},
         "count": {"N": str(part.count)},
         "data": {"B": part.data},
@@ -487,7 +482,8 @@ def part_from_attributes(item: Attributes) -> Part:
         DamagedRecordError: When it is not one.
     """
     try:
-        index, _, chunks = item["chunk"]["S"].partition("/")
+        index, chunks, checksum = item["chunk"]["S"].split("/")
+        data = bytes(item["data"]["B"])
         return Part(
             key=item["session_id"]["S"],
             epoch=bytes(item["epoch"]["B"]),
@@ -497,9 +493,10 @@ def part_from_attributes(item: Attributes) -> Part:
             chunks=int(chunks),
             first=int(item["first"]["N"]),
             count=int(item["count"]["N"]),
-            data=bytes(item["data"]["B"]),
+            data=data,
             written=int(item["updated_at"]["N"]),
             expires=int(item["ttl"]["N"]) if "ttl" in item else None,
+            is_intact=zlib.crc32(data) == int(checksum, 16),
         )
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise DamagedRecordError(f"not a part: {error!r}") from error
@@ -517,5 +514,3 @@ def _batches(sizes: Mapping[str, int]) -> Iterable[list[str]]:
         filled += size
     if batch:
         yield batch
-
-
