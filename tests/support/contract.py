@@ -7,6 +7,7 @@ invocations would: nothing shared but the table.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from types import SimpleNamespace
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
 Open = Callable[..., DynamoDBSession]
 
-TINY = StorageOptions(item_bytes=400, head_bytes=400, part_bytes=512, fan_out=3)
-"""A layout in which every few bytes are sealed, and a few hundred are cut in two."""
+TINY = StorageOptions(item_bytes=400, head_bytes=400, part_bytes=4_096, fan_out=3)
+"""A layout in which every few bytes are sealed, sealed segments merge soon, and a few KB are cut in two."""
 
 CONFIGURATIONS: Mapping[str, Mapping[str, Any]] = {
     "default": {"options": StorageOptions()},
@@ -52,8 +53,8 @@ AWKWARD: list[Any] = [
 
 
 def message(number: int, size: int = 20) -> Any:
-    """A conversation item of about ``size`` bytes that tells which it is."""
-    return {"role": "user", "content": f"{number}:".ljust(size, "abcdefghijklmnopqrstuvwxyz"[number % 26])}
+    """A conversation item of about ``size`` bytes that tells which it is; compression halves it at most."""
+    return {"role": "user", "content": f"{number}:{random.Random(number).randbytes(size // 2).hex()}"[: size + 4]}
 
 
 def messages(first: int, count: int, size: int = 20) -> list[Any]:
@@ -80,7 +81,7 @@ class Contract:
         """Batches of any sizes come back complete and in order, to the object that wrote them and to a fresh one."""
         session = open_session()
         history: list[Any] = []
-        for count, size in ((1, 20), (2, 300), (1, 1_500), (40, 10), (1, 5_000), (3, 700), (1, 20), (7, 200)):
+        for count, size in ((1, 20), (2, 300), (1, 1_500), (40, 10), (1, 25_000), (3, 700), (1, 20), (7, 200)):
             batch = messages(len(history), count, size)
             history += batch
             await session.add_items(batch)
