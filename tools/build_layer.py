@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from tools.layers import build
+from tools.layers import assemble, build
 
 
 def main() -> int:
@@ -29,8 +29,8 @@ def main() -> int:
         if arguments.for_sam:
             for_sam(arguments.for_sam[0], Path(arguments.for_sam[1]), arguments.variant)
         else:
-            print(build.report(build.build(build.Target(arguments.variant, arguments.arch, arguments.python))))
-    except build.BuildError as error:
+            print(build.report(assemble.Target(arguments.variant, arguments.arch, arguments.python)))
+    except assemble.BuildError as error:
         print(f"\nnot built: {error}", file=sys.stderr)
         return 1
     return 0
@@ -47,13 +47,13 @@ def for_sam(resource: str, artifacts: Path, variant: str) -> None:
     definitions = tomllib.loads((artifacts.parent.parent / "build.toml").read_text())
     for function in definitions.get("function_build_definitions", {}).values():
         if resource in function["functions"]:
-            return build.build_function(Path(function["codeuri"]), artifacts, python_of([function["runtime"]]))
+            return assemble.make_function(Path(function["codeuri"]), artifacts, python_of([function["runtime"]]))
     for layer in definitions.get("layer_build_definitions", {}).values():
         if resource == layer["layer_name"]:
-            target = build.Target(variant, layer["architecture"], python_of(layer["compatible_runtimes"]))
+            target = assemble.Target(variant, layer["architecture"], python_of(layer["compatible_runtimes"]))
             shutil.copytree(build.build(target) / "python", artifacts / "python", dirs_exist_ok=True)
             return None
-    raise build.BuildError(f"SAM's build.toml knows no {resource}")
+    raise assemble.BuildError(f"SAM's build.toml knows no {resource}")
 
 
 def python_of(runtimes: list[Any]) -> str:
@@ -63,18 +63,18 @@ def python_of(runtimes: list[Any]) -> str:
         runtimes: Lambda's names of its runtimes.
 
     Raises:
-        build.BuildError: There are several.
+        assemble.BuildError: There are several.
     """
     if len(runtimes) != 1:
-        raise build.BuildError(f"a layer is for one runtime; the template names {len(runtimes)}")
+        raise assemble.BuildError(f"a layer is for one runtime; the template names {len(runtimes)}")
     return str(runtimes[0]).removeprefix("python")
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Build the layer into .work/layer.")
-    parser.add_argument("--variant", choices=build.VARIANTS, default="full")
-    parser.add_argument("--arch", choices=build.ARCHITECTURES, default="x86_64")
-    parser.add_argument("--python", choices=build.PYTHONS, default="3.13", help="the runtime (default: %(default)s)")
+    parser.add_argument("--variant", choices=assemble.VARIANTS, default="full")
+    parser.add_argument("--arch", choices=assemble.ARCHITECTURES, default="x86_64")
+    parser.add_argument("--python", choices=assemble.PYTHONS, default="3.13", help="the runtime (default: %(default)s)")
     parser.add_argument("--for-sam", nargs=2, metavar=("RESOURCE", "FOLDER"), help="called by layer/Makefile")
     return parser.parse_args()
 

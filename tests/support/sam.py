@@ -131,5 +131,6 @@ def lint(templates: Iterable[Mapping[str, Any]], folder: Path) -> str:
     """What cfn-lint has to say about templates; nothing is good."""
     for number, template in enumerate(templates):
         (folder / f"{number}.json").write_text(json.dumps(template))
-    command = [ENVIRONMENT / "bin" / "cfn-lint", "--regions", "eu-central-1", "--template", f"{folder}/*.json"]
+    linter = str(ENVIRONMENT / "bin" / "cfn-lint")
+    command = [linter, "--regions", "eu-central-1", "--template", f"{folder}/*.json"]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout

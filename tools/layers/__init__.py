@@ -1,1 +1,5 @@
-"""How the layer is made: `build` assembles it, `trim` says what stays behind, `binaries` checks what is compiled."""
+"""How the layer is made.
+
+`build` keeps what was made, `assemble` makes it, `trim` says what stays behind, `binaries` checks compiled modules, and
+`record` lists the modules that get bytecode.
+"""

@@ -18,7 +18,7 @@ GLIBC_OF_AMAZON_LINUX_2023 = (2, 34)
 _PROGRAM_HEADERS, _PROGRAM_HEADER_SIZE, _PROGRAM_HEADER_COUNT = 32, 54, 56
 _SECTION_HEADERS, _SECTION_HEADER_COUNT = 40, 60
 
-_SYMBOL_VERSION = re.compile(rb"\0GLIBC_(\d+)\.(\d+)(?:\.\d+)?(?=\0)")
+_SYMBOL_VERSION = re.compile(rb"GLIBC_(\d+)\.(\d+)(?:\.\d+)?\0")
 
 
 def problems(tree: Path, arch: str, python: str) -> Iterator[str]:
