@@ -31,7 +31,7 @@ from .capacity import item_size
 from .items import NOTHING, Items, from_json, unpack
 from .manifest import NO_PARTS, Manifest
 from .receipts import COMMIT_BYTES, KEEP, Receipts
-from .wire import DamagedRecordError, RecordReader, RecordWriter
+from .wire import DamagedRecordError, RecordReader, RecordWriter, UnknownFormatError
 
 Attributes = Mapping[str, Mapping[str, Any]]
 
@@ -246,7 +246,7 @@ def from_attributes(session_id: str, attributes: Attributes | None, now: int) ->
 def _own(session_id: str, attributes: Attributes) -> Head:
     record = RecordReader(_binary(attributes["state"]))
     if record.number() != _FORMAT:
-        raise DamagedRecordError("the head's format is not one this version knows")
+        raise UnknownFormatError("the head's format is not one this version knows")
     epoch, created, tail_count = record.raw(EPOCH_BYTES), record.number(), record.number()
     commit = _binary(attributes["commit"])
     if len(commit) != COMMIT_BYTES:

@@ -12,6 +12,10 @@ class DamagedRecordError(ValueError):
     """The bytes are not what was written."""
 
 
+class UnknownFormatError(DamagedRecordError):
+    """A newer version of the library wrote them: nothing is damaged, and nothing may be recovered."""
+
+
 class RecordWriter:
     """Collects fields; ``seal()`` closes the record with its CRC-32."""
 

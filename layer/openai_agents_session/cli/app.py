@@ -490,6 +490,13 @@ async def repair(
     if dry_run:
         out.result(reports.plan(problems), problems)
         return Exit.PROBLEMS if found.problems else Exit.DONE
+    if found.is_doubtful and not session_ids:
+        out.error(
+            "most sessions look damaged: rather than the table, this version of the command is likely the wrong one. "
+            "Repair sessions by their ids if you are sure.",
+            "TooMuchDamage",
+        )
+        return Exit.PROBLEMS
     sessions: dict[str, list[survey.Problem]] = {}
     for problem in problems:
         sessions.setdefault(problem.session_id, []).append(problem)

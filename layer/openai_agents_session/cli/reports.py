@@ -257,7 +257,7 @@ def problems(found: Iterable[Problem]) -> RenderableType:
     table.add_column("ITEM", overflow="fold", min_width=10)
     table.add_column("WHAT", overflow="fold", min_width=24)
     for problem in found:
-        style = "red" if problem.kind.startswith("damaged") else "yellow"
+        style = "yellow" if problem.is_stray else "red"
         table.add_row(
             _text(problem.session_id), Text(problem.kind, style=style), _text(problem.key), _text(_detail(problem))
         )
@@ -271,9 +271,12 @@ def _detail(problem: Problem) -> str:
 
 
 def _verdict(found: Sequence[Problem]) -> str:
-    damaged = len({problem.session_id for problem in found if problem.kind.startswith("damaged")})
-    strays = [problem for problem in found if not problem.kind.startswith("damaged")]
+    damaged = len({problem.session_id for problem in found if problem.is_damage})
+    unknown = len({problem.session_id for problem in found if problem.kind == "unknown format"})
+    strays = [problem for problem in found if problem.is_stray]
     said = [many(damaged, "damaged session")] if damaged else []
+    if unknown:
+        said.append(f"{many(unknown, 'session')} of a newer version of the library")
     if strays:
         said.append(f"{many(len(strays), 'item')} that no session uses, {size(_bytes(strays))}")
     return f"{' and '.join(said)}: see repair --dry-run"
@@ -294,7 +297,7 @@ def plan(found: Sequence[Problem]) -> RenderableType:
 
 def _steps(mine: Sequence[Problem]) -> list[str]:
     steps: list[str] = []
-    run_damaged = any(p.kind.startswith("damaged") and p.key.startswith(f"{p.session_id}#~run") for p in mine)
+    run_damaged = any(p.is_damage and p.key.startswith(f"{p.session_id}#~run") for p in mine)
     if any(p.kind == "damaged head" and p.key == p.session_id for p in mine):
         steps.append("make a new head from what can be read")
     lost = [p for p in mine if p.kind == "damaged part" and not run_damaged and p.total_items is not None]
@@ -302,7 +305,9 @@ def _steps(mine: Sequence[Problem]) -> list[str]:
         steps.append(f"keep {lost[0].intact_items:,} of {many(lost[0].total_items or 0, 'item')}, give up the others")
     if run_damaged:
         steps.append("discard the parked run")
-    strays = [p for p in mine if not p.kind.startswith("damaged")]
+    if any(p.kind == "unknown format" for p in mine):
+        steps.append("nothing: a newer version of the library wrote it")
+    strays = [p for p in mine if p.is_stray]
     if strays:
         steps.append(f"delete {many(len(strays), 'item')} that no session uses, {size(_bytes(strays))}")
     return steps

@@ -21,17 +21,21 @@ from ..parts import Damage
 from ..recovery import RecoveryReport, SessionInfo, info_of, recover
 from ..runs import run_key
 from ..table import Refused, Unsettled, part_from_attributes, unavailable
-from ..wire import DamagedRecordError
+from ..wire import DamagedRecordError, UnknownFormatError
 from .store import Store
 
-Kind = Literal["damaged head", "damaged part", "orphan", "not a part", "leftover"]
+Kind = Literal["damaged head", "damaged part", "unknown format", "orphan", "not a part", "leftover"]
 """A leftover is an orphan that DynamoDB will delete by itself, as parts outlive a session that expires."""
+
+_DAMAGED = {"damaged head", "damaged part"}
+_STRAYS = {"orphan", "not a part", "leftover"}
 
 OnCount = Callable[[int], None]
 
 _PROBE_SLOTS = 100
 _AT_ONCE = 8
 _ROUNDS = 3
+_FEW = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,16 @@ class Problem:
     bytes: int = 0
     expires: int | None = None
 
+    @property
+    def is_damage(self) -> bool:
+        """Whether something of a history cannot be read."""
+        return self.kind in _DAMAGED
+
+    @property
+    def is_stray(self) -> bool:
+        """Whether it is something that no session uses."""
+        return self.kind in _STRAYS
+
 
 @dataclass(slots=True)
 class Survey:
@@ -99,6 +113,12 @@ class Survey:
     bytes: int = 0
     problems: list[Problem] = field(default_factory=list)
     leftovers: list[Problem] = field(default_factory=list)
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether so much looks damaged that the fault is more likely ours: another version's table, another tool's."""
+        damaged = len({problem.session_id for problem in self.problems if not problem.is_stray})
+        return damaged > max(_FEW, self.sessions // 2)
 
     def add(self, found: Iterable[Problem]) -> None:
         """Sort in what was found."""
@@ -346,7 +366,8 @@ async def examine(engine: Engine, slots: Mapping[str, Seen]) -> list[Problem]:
         try:
             head = engine.decoded(item)
         except CorruptSessionError as error:
-            return [Problem(session_of(error.session_id), engine.session_id, "damaged head", str(error.__cause__))]
+            kind: Kind = "unknown format" if isinstance(error.__cause__, UnknownFormatError) else "damaged head"
+            return [Problem(session_of(error.session_id), engine.session_id, kind, str(error.__cause__))]
         damaged = await _damaged(engine, head)
         if not damaged:
             return await _confirmed(engine, strays_of(head, slots), slots)
@@ -395,13 +416,13 @@ async def repair(store: Store, session_id: str, problems: Iterable[Problem]) -> 
     for _ in range(_ROUNDS):
         if not left:
             break
-        for key in sorted({head_key(p.key) or p.key for p in left if p.kind.startswith("damaged")}):
+        for key in sorted({head_key(p.key) or p.key for p in left if p.is_damage}):
             if key == session_id:
                 recovered = await recover(store.engine(key))
             else:  # a run of which a piece is missing cannot be resumed
                 await _erase(store, key)
                 discarded = True
-        strays = [problem.key for problem in left if not problem.kind.startswith("damaged")]
+        strays = [problem.key for problem in left if problem.is_stray]
         deleted += [key for key in strays if await _delete(store, key)]
         now, suspects = await collect_sessions(store, [session_id])
         await examine_all(store, now, suspects)
