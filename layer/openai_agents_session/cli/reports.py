@@ -267,6 +267,8 @@ def problems(found: Iterable[Problem]) -> RenderableType:
 def _detail(problem: Problem) -> str:
     if problem.total_items is not None:
         return f"{problem.detail}; {problem.intact_items:,} of {many(problem.total_items, 'item')} intact"
+    if problem.intact_items is not None:
+        return f"{problem.detail}; {many(problem.intact_items, 'item')} can be read"
     return f"{problem.detail}, {size(problem.bytes)}" if problem.bytes else problem.detail
 
 
@@ -298,8 +300,10 @@ def plan(found: Sequence[Problem]) -> RenderableType:
 def _steps(mine: Sequence[Problem]) -> list[str]:
     steps: list[str] = []
     run_damaged = any(p.is_damage and p.key.startswith(f"{p.session_id}#~run") for p in mine)
-    if any(p.kind == "damaged head" and p.key == p.session_id for p in mine):
-        steps.append("make a new head from what can be read")
+    beheaded = next((p for p in mine if p.kind == "damaged head" and p.key == p.session_id), None)
+    if beheaded is not None:
+        intact = "what" if beheaded.intact_items is None else f"the {many(beheaded.intact_items, 'item')} that"
+        steps.append(f"make a new head from {intact} can be read")
     lost = [p for p in mine if p.kind == "damaged part" and not run_damaged and p.total_items is not None]
     if lost:
         steps.append(f"keep {lost[0].intact_items:,} of {many(lost[0].total_items or 0, 'item')}, give up the others")

@@ -64,7 +64,7 @@ class Problem:
         key: The item at fault.
         kind: What kind of fault.
         detail: In words.
-        intact_items: Of a damaged part: items of the history that can still be read.
+        intact_items: Of what is damaged: items of the history that can still be read.
         total_items: Of a damaged part: items of the history.
         bytes: Of what is not damaged: its size.
         expires: Of a leftover: the Unix second from which DynamoDB may delete it.
@@ -366,8 +366,7 @@ async def examine(engine: Engine, slots: Mapping[str, Seen]) -> list[Problem]:
         try:
             head = engine.decoded(item)
         except CorruptSessionError as error:
-            kind: Kind = "unknown format" if isinstance(error.__cause__, UnknownFormatError) else "damaged head"
-            return [Problem(session_of(error.session_id), engine.session_id, kind, str(error.__cause__))]
+            return [await _damaged_head(engine, item, error.__cause__)]
         damaged = await _damaged(engine, head)
         if not damaged:
             return await _confirmed(engine, strays_of(head, slots), slots)
@@ -388,6 +387,18 @@ async def _confirmed(engine: Engine, strays: Iterable[Problem], slots: Mapping[s
 
 def _identity(slot: Seen) -> tuple[bytes, int] | None:
     return None if slot.part is None else (slot.part.epoch, slot.part.generation)
+
+
+async def _damaged_head(engine: Engine, item: Attributes | None, cause: BaseException | None) -> Problem:
+    session_id = session_of(engine.session_id)
+    if isinstance(cause, UnknownFormatError):
+        return Problem(session_id, engine.session_id, "unknown format", str(cause))
+    intact: int | None = None
+    try:
+        await engine.inspected(item)
+    except CorruptSessionError as error:
+        intact = error.intact_items
+    return Problem(session_id, engine.session_id, "damaged head", str(cause), intact)
 
 
 async def _damaged(engine: Engine, head: Head) -> list[Problem]:
