@@ -9,6 +9,9 @@ is imported only for requests that carry a key: others need not pay for importin
     second, meanwhile                          |--> refused: in progress
     second, later                                                      |--> the answer
     the first failed or died                   |--> removed, or expired with its invocation's time: run again
+
+What it cannot see is a turn completed by an environment that died, or lost the table, before it put the answer:
+a delivery after that invocation's time runs it again.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from aws_lambda_powertools.utilities.idempotency.exceptions import (
 )
 
 from events import RequestError
+from observe import logger
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -74,8 +78,11 @@ def once(
         lambda_context=context,
     )
 
+    finished: dict[str, Any] = {}
+
     def run_once(*, delivery: dict[str, Any]) -> dict[str, Any]:
-        return run()
+        finished.update(run())
+        return finished
 
     guarded = idempotent_function(
         run_once,
@@ -91,5 +98,8 @@ def once(
     except IdempotencyValidationError as error:
         raise RequestError(422, "this idempotency key was used for another request") from error
     except IdempotencyPersistenceLayerError as error:
+        if finished:  # the turn has happened, so its caller gets the answer and has no reason to deliver it again
+            logger.warning("the answer could not be kept", exc_info=error)
+            return finished
         raise RequestError(503, "answers cannot be kept at the moment; try again", retry_after=RETRY_SECONDS) from error
     return answer
