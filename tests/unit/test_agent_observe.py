@@ -1,0 +1,142 @@
+"""What is seen of a turn: a span for each model, tool and store call, sums of the store's events, and no contents."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from agents import Agent, Runner, function_tool
+from agents.testing import ScriptedModel, assistant_message, function_call
+from aws_xray_sdk import global_sdk_config
+from aws_xray_sdk.core import xray_recorder
+
+import observe
+from observe import StoreObserver, log_answer, span
+from openai_agents_session import Event
+from spans import SpanHooks
+
+
+@pytest.fixture
+def trace(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A trace as Lambda begins one, with the handler's subsegment open."""
+    monkeypatch.setattr(observe.tracer, "disabled", False)
+    enabled = global_sdk_config.sdk_enabled()
+    global_sdk_config.set_sdk_enabled(True)
+    xray_recorder.configure(sampling=False, context_missing="LOG_ERROR")
+    segment = xray_recorder.begin_segment("lambda")
+    handler = xray_recorder.begin_subsegment("## handler")
+    yield handler
+    xray_recorder.clear_trace_entities()
+    del segment
+    global_sdk_config.set_sdk_enabled(enabled)
+
+
+def names(handler: Any) -> list[str]:
+    return [child.name for child in handler.subsegments]
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    sums: dict[str, float] = {}
+
+    def add(name: str, value: float = 1) -> None:
+        sums[name] = sums.get(name, 0) + value
+
+    monkeypatch.setattr(observe, "count", add)
+    monkeypatch.setattr("spans.count", add)
+    return sums
+
+
+def test_a_finished_span_is_under_the_handlers_with_its_own_times(trace: Any) -> None:
+    span("store get_item", 1_800_000_000.0, 1_800_000_000.25, failed=True, table="sessions")
+    (child,) = trace.subsegments
+    assert (child.start_time, child.end_time, child.fault) == (1_800_000_000.0, 1_800_000_000.25, True)
+    assert child.annotations == {"table": "sessions"}
+    assert not child.in_progress
+    assert child.parent_id == trace.id
+
+
+def test_without_a_trace_a_span_is_nothing() -> None:
+    assert observe.tracer.disabled
+    span("store get_item", 0.0, 1.0)
+
+
+def test_an_invocation_counts_what_its_store_did(trace: Any, counted: dict[str, float]) -> None:
+    observer = StoreObserver(clock=lambda: 100.0)
+    observer(Event("request", "get_item", seconds=0.5, read_units=1.0))
+    observer(Event("request", "put_item", seconds=0.25, write_units=2.0, error="Refused"))
+    for name in ("conflict", "conflict", "retry", "seal", "merge", "lease_wait", "refresh"):
+        observer(Event(name))
+    observer.flush()
+    assert counted == {
+        "StoreRequests": 2,
+        "ConsumedReadUnits": 1.0,
+        "ConsumedWriteUnits": 2.0,
+        "StoreConflicts": 2,
+        "StoreRetries": 1,
+        "StoreSeals": 1,
+        "StoreMerges": 1,
+        "LeaseWaits": 1,
+    }
+    assert names(trace) == ["store get_item", "store put_item"]
+    assert [child.start_time for child in trace.subsegments] == [99.5, 99.75]
+    counted.clear()
+    observer.flush()
+    assert counted == {}
+
+
+@function_tool
+async def slow(seconds: float) -> str:
+    """Takes its time."""
+    await asyncio.sleep(seconds)
+    return "done"
+
+
+def agent(*steps: list[Any]) -> Agent[None]:
+    return Agent(name="Worker", model=ScriptedModel(list(steps)), tools=[slow])
+
+
+async def test_each_model_and_tool_call_has_a_span_also_at_the_same_time(trace: Any, counted: dict[str, float]) -> None:
+    calls = [function_call("slow", {"seconds": s}, call_id=f"c{s}") for s in (0.02, 0.01)]
+    with SpanHooks() as hooks:
+        await Runner.run(agent(calls, [assistant_message("done")]), "go", hooks=hooks)
+    assert names(trace) == ["model Worker", "tool slow", "tool slow", "model Worker"]
+    first, second = trace.subsegments[1:3]
+    assert max(first.start_time, second.start_time) < min(first.end_time, second.end_time)
+    assert counted == {"ModelCalls": 2, "ToolCalls": 2}
+
+
+async def test_what_a_deadline_cuts_off_has_a_span_that_failed(trace: Any, counted: dict[str, float]) -> None:
+    started = asyncio.Event()
+
+    class Watched(SpanHooks):
+        async def on_tool_start(self, context: Any, agent: Any, tool: Any) -> None:
+            await super().on_tool_start(context, agent, tool)
+            started.set()
+
+    async def turn() -> None:
+        with Watched() as hooks:
+            call = function_call("slow", {"seconds": 60}, call_id="c")
+            await Runner.run(agent([call]), "go", hooks=hooks)
+
+    running = asyncio.create_task(turn())
+    await started.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert [(child.name, getattr(child, "fault", False)) for child in trace.subsegments] == [
+        ("model Worker", False),
+        ("tool slow", True),
+    ]
+
+
+@pytest.mark.parametrize("content", [False, True])
+def test_what_was_said_is_logged_only_if_asked_for(content: bool, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        log_answer(200, {"answer": "the password is swordfish", "tools": ["calculate"]}, content=content)
+    (logged,) = (vars(record) for record in caplog.records)
+    assert ("swordfish" in str(logged)) == content
+    assert logged["status"] == 200
+    assert content or logged["tools"] == ["calculate"]
