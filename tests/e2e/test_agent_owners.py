@@ -169,6 +169,14 @@ def test_where_none_is_required_the_owners_sessions_are_still_theirs(stage: Stag
         assert open_to_all.invoke(stored).answer["status"] == 400
 
 
+def test_an_iam_principal_is_an_owner_like_another(environment: Emulator) -> None:
+    assert environment.invoke(event("http_iam_message")).answer["statusCode"] == 200
+    as_role = event("http_iam_message")
+    as_role["requestContext"]["authorizer"]["iam"]["userId"] = "AROAIOSFODNN7EXAMPLE:another session of the role"
+    as_role["body"] = json.dumps({"message": "How many?"})
+    assert "message 2" in body(environment.invoke(as_role).answer)["answer"]
+
+
 def test_the_owner_finds_it_all_as_it_was(stage: Stage, environment: Emulator, run_id: str) -> None:
     for session_id in HERS:
         items = environment.invoke({"session_id": session_id, "owner": ADA, "action": "history"}).answer["items"]
@@ -178,3 +186,5 @@ def test_the_owner_finds_it_all_as_it_was(stage: Stage, environment: Emulator, r
     assert owners == {ADA}
     waiting = environment.invoke(event("approvals", owner=ADA)).answer["pending"]
     assert (waiting["run_id"], waiting["status"]) == (run_id, "pending")
+    held_up = environment.invoke(event("http_continue")).answer
+    assert (held_up["statusCode"], body(held_up)["pending"]["run_id"]) == (409, run_id)

@@ -116,10 +116,10 @@ def test_at_the_deadline_the_work_done_is_kept_and_the_turn_can_be_continued(sta
         assert kinds(history(one, "deadline")) == ["user", "function_call", "function_call_output"]
 
         model.delay_seconds, model.reply = 0, tool_then_answer("calculate", expression="6 * 7")
-        answer = one.invoke({"session_id": "deadline", "action": "continue"}).answer
+        answer = one.invoke(event("continue", session_id="deadline")).answer
         assert answer["answer"] == "It is 42."
         assert kinds(history(one, "deadline")) == ["user", "function_call", "function_call_output", "message"]
-        again = one.invoke({"session_id": "deadline", "action": "continue"}).answer
+        again = one.invoke(event("continue", session_id="deadline")).answer
         assert (again["status"], again["error"]) == (
             409,
             "there is nothing to continue: the last message has its answer",
