@@ -19,10 +19,11 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from openai_agents_session import CorruptSessionError, DynamoDBSession, StorageOptions
-from openai_agents_session.cli import reports, store
+from openai_agents_session.cli import reports, store, survey
 from openai_agents_session.cli.app import app
 from openai_agents_session.manifest import slot_key
 from openai_agents_session.runs import PendingCall, PendingRuns
+from openai_agents_session.table import Table
 from tests.support.engines import Engine
 from tests.support.proxy import FaultProxy
 
@@ -372,9 +373,11 @@ async def planted(world: World) -> Planted:
     problems.add(("reference", "reference", "damaged head"))
 
     problems |= {("orphaned", key, "orphan") for key in await world.orphan("orphaned")}
-    old = await world.orphan("reborn")
-    intact["reborn"] = [message("again")]
-    await world.session("reborn").add_items(intact["reborn"])
+    await world.orphan("reborn", count=60)
+    intact["reborn"] = await world.fill("reborn")
+    live = (await world.items())[(await world.live_parts("reborn"))[0]]
+    old = {k for k, i in (await world.items()).items() if k.startswith("reborn#~") and i["epoch"] != live["epoch"]}
+    assert len(old) > 1
     problems |= {("reborn", key, "orphan") for key in old}
     await world.put({"session_id": {"S": "whole#~99"}, "hello": {"S": "not ours"}})
     problems.add(("whole", "whole#~99", "not a part"))
@@ -487,6 +490,16 @@ async def test_a_parked_run_that_is_damaged_is_discarded_and_its_session_kept(wo
     assert await world.session("ada").get_items() == items
 
 
+async def test_what_a_scan_saw_and_a_clear_deleted_since_is_no_orphan(world: World) -> None:
+    await world.fill("ada")
+    opened = store.Store(Table(world.client, world.table), StorageOptions(cache=None), store.Spent())
+    result, suspects = await survey.collect_table(opened, lambda count: None)
+    assert len(suspects["ada"]) > 1
+    await world.session("ada").clear_session()
+    await survey.examine_all(opened, result, suspects)
+    assert (result.problems, result.leftovers) == ([], [])
+
+
 async def test_verify_and_repair_do_no_harm_beside_busy_writers(world: World, cli: Cli) -> None:
     histories: dict[str, list[Any]] = {name: [] for name in ("a", "b", "c")}
     stop = asyncio.Event()
@@ -573,8 +586,8 @@ async def test_cost_is_what_the_next_turns_really_cost(world: World, cli: Cli, c
     async def turn(client: Any, number: int) -> None:
         session = DynamoDBSession("ada", client, world.table, options=options)
         await session.get_items()
-        await session.add_items([message(f"{number} {os.urandom(50).hex()}")])
-        await session.add_items([message(f"{number} {os.urandom(200).hex()}", "assistant")])
+        await session.add_items([message(f"{number} {os.urandom(500).hex()}")])
+        await session.add_items([message(f"{number} {os.urandom(1500).hex()}", "assistant")])
 
     metered = await connect(proxy.url)
     for number in range(60):

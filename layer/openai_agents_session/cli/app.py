@@ -259,7 +259,7 @@ async def cost(
     if info is None:
         return Exit.PROBLEMS
     head = store.engine(session_id).decoded(await store.table.read_item(session_id, store.patience()))
-    sealing = pricing.sealing_units(head, appends, store.options.head_bytes)
+    sealing = pricing.sealing_units(head, appends, store.options)
     turn = pricing.turn_cost(info, sealing, appends, read_price, write_price)
     out.result(reports.cost(turn, read_price, write_price), turn)
     return Exit.DONE

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from ..capacity import write_units
 from ..head import Head
+from ..options import StorageOptions
 from ..recovery import SessionInfo
 
 WRITE_PRICE = 0.625
@@ -44,26 +45,42 @@ class TurnCost:
     storage_bytes: int
 
 
-def sealing_units(head: Head, appends: int, head_bytes: int) -> float:
+def sealing_units(head: Head, appends: int, options: StorageOptions) -> float:
     """Estimated write units a turn for sealing and merging, from how the session has grown so far.
 
-    An item is written once when it is sealed, and once more for each level that its segment will merge into. A session
-    of one item seals nothing.
+    An item is written once when it is sealed, and once for each level that its segment merges into: ``fan_out`` of them
+    at a time, until they would no longer fit one part. The last of each ``fan_out`` is not written by itself, but with
+    the merge. A session of one item seals nothing.
 
     Args:
         head: The session's head.
         appends: Items a turn.
-        head_bytes: What a head may grow to before it is sealed.
+        options: The layout.
     """
     segments = head.manifest.segments
     if not segments:
         return 0.0
-    kilobytes_an_item = sum(s.kilobytes for s in segments) / sum(s.count for s in segments)
-    rewrites = max(segment.level for segment in segments)
-    newest = segments[-1]
-    # The smallest segments are rounded up to whole KB, which is what a first sealing costs.
-    seal = max(kilobytes_an_item, write_units(head_bytes) / newest.count if newest.level == 0 else 0.0)
-    return appends * (seal + rewrites * kilobytes_an_item)
+    items = sum(segment.count for segment in segments)
+    kilobytes = sum(segment.kilobytes for segment in segments) / items
+    least = min(segment.level for segment in segments)
+    fresh = [segment for segment in segments if segment.level == least]
+    merged: int = len(fresh) * options.fan_out**least
+    sealed_items = sum(segment.count for segment in fresh) / merged
+    sealed_kilobytes = float(math.ceil(sum(segment.kilobytes for segment in fresh) / merged))
+    levels = _levels(sealed_kilobytes, options)
+    if not levels:
+        return appends * sealed_kilobytes / sealed_items
+    alone = 1 - 1 / options.fan_out
+    return appends * (alone * sealed_kilobytes / sealed_items + (alone * (levels - 1) + 1) * kilobytes)
+
+
+def _levels(kilobytes: float, options: StorageOptions) -> int:
+    """How often a sealed segment of so many KB is merged in the end."""
+    levels = 0
+    while kilobytes * options.fan_out <= options.part_bytes / 1024 * 3 / 4:
+        kilobytes *= options.fan_out
+        levels += 1
+    return levels
 
 
 def turn_cost(info: SessionInfo, sealing: float, appends: int, read_price: float, write_price: float) -> TurnCost:
