@@ -53,6 +53,9 @@ UNSEALED_LIMIT_BYTES = 64 * 1024
 
 _SWEEP_KILOBYTES = 64
 
+_CROWD = 2
+"""After more refusals than that there is a crowd."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -475,6 +478,8 @@ class Engine:
                 head, fresh = (await self.inspected(refusal.item) if refusal.told else None), True
                 if not _is_in(head, doubts) and not await patience.pause(conflict=True):
                     raise self._gave_up(patience, doubts) from None
+                if patience.retries > _CROWD and not _is_in(head, doubts):
+                    head = None  # others have written meanwhile: reading costs a fifth of being refused again
                 continue
             except Unsettled as failure:
                 self._observe("retry")

@@ -8,7 +8,7 @@ import time
 
 _FIRST_PAUSE_SECONDS = 0.01
 _LONGEST_PAUSE_SECONDS = 1.0
-_LONGEST_CONFLICT_PAUSE_SECONDS = 0.15
+_LONGEST_CONFLICT_PAUSE_SECONDS = 0.5
 
 _random = random.Random()  # noqa: S311 - jitter needs no secrecy
 
