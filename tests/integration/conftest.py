@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.engines import Engine
 from tests.support.proxy import FaultProxy
+from tests.support.script import Rehearsal
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
@@ -40,17 +41,46 @@ def new_table(client: DynamoDBClient) -> Callable[[], Awaitable[str]]:
     return make
 
 
+@pytest.fixture(scope="session")
+def rehearsals() -> dict[tuple[str, str], Rehearsal]:
+    """By engine and script: what one test found out serves the next."""
+    return {}
+
+
+@pytest.fixture
+def rehearse(
+    engine: Engine,
+    client: DynamoDBClient,
+    connect: Callable[..., Awaitable[DynamoDBClient]],
+    quick_proxy: FaultProxy,
+    new_table: Callable[[], Awaitable[str]],
+    rehearsals: dict[tuple[str, str], Rehearsal],
+) -> Callable[[str], Awaitable[Rehearsal]]:
+    """A function that gives a script's stages and requests on the engine."""
+
+    async def rehearse(name: str) -> Rehearsal:
+        key = engine.name, name
+        if key not in rehearsals:
+            behind = await connect(quick_proxy.url, attempts=1)
+            tables = await new_table(), await new_table()
+            rehearsals[key] = await Rehearsal.of(name, client, behind, quick_proxy, tables)
+            quick_proxy.reset()
+        return rehearsals[key]
+
+    return rehearse
+
+
 @pytest.fixture
 def sample(
     request: pytest.FixtureRequest, record_property: Callable[[str, Any], None]
 ) -> Callable[[Sequence[Any], int], Sequence[Any]]:
     """A function that picks so many of all cases, always the same for one test; all of them with `--exhaustive`.
 
-    Dynoxide, the quickest engine, gets so many; the others are there to show that they agree, with a third.
+    Dynoxide, the quickest engine, gets so many; the others are there to show that they agree, with a fifth.
     """
 
     def pick(cases: Sequence[Any], count: int) -> Sequence[Any]:
-        count = count if request.getfixturevalue("engine").name == "dynoxide" else count // 3
+        count = count if request.getfixturevalue("engine").name == "dynoxide" else count // 5
         everything = request.config.getoption("--exhaustive") or count >= len(cases)
         picked = cases if everything else random.Random(request.node.nodeid).sample(cases, count)
         record_property("sample", f"{len(picked)} of {len(cases)} trials")

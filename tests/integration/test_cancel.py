@@ -20,12 +20,12 @@ from tests.support.script import (
     SCRIPTS,
     TINY,
     Disturbances,
-    Stage,
+    Point,
+    Rehearsal,
     Step,
     at_once,
     batch,
     read,
-    record,
     unknown_parts,
 )
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
 
 Connect = Callable[..., Awaitable["DynamoDBClient"]]
-NewTable = Callable[[], Awaitable[str]]
+Rehearse = Callable[[str], Awaitable[Rehearsal]]
 Sample = Callable[[Sequence[Any], int], Sequence[Any]]
 
 NEXT = Step("add", batch("next", 1, 100))
@@ -63,35 +63,22 @@ async def test_a_cancelled_step_is_done_before_the_cancellation_is_passed_on(
     client: DynamoDBClient,
     connect: Connect,
     quick_proxy: FaultProxy,
-    new_table: NewTable,
+    rehearse: Rehearse,
     sample: Sample,
+    table: str,
 ) -> None:
     """Cancelled at each request, also twice: when `CancelledError` comes out, the step is done, and nothing follows."""
-    stages = await record(client, await new_table(), name)
-    table = await new_table()
+    rehearsal = await rehearse(name)
     behind = await connect(quick_proxy.url, attempts=1)
     disturbances = Disturbances(quick_proxy)
-    trials = 0
 
-    async def begin(stage: Stage, warm: bool) -> DynamoDBSession:
-        nonlocal trials
-        trials += 1
-        session = stage.session(behind, table, f"cancelled-{trials}")
-        await stage.set_up(client, table, session.session_id)
-        if warm:
+    async def trial(point: Point, moment: str, times: int) -> None:
+        stage = point.stage
+        session_id = f"cancelled-{stage.number}-{point.warm}-{point.request}-{moment}-{times}"
+        await stage.set_up(client, table, session_id)
+        session = stage.session(behind, table, session_id)
+        if point.warm:
             await read(session)
-        return session
-
-    points: list[tuple[Stage, bool, int]] = []
-    for stage in stages:
-        for warm in (False, True):
-            session = await begin(stage, warm)
-            counted = disturbances.set(session.session_id)
-            await stage.step.perform(session)
-            points.extend((stage, warm, request) for request in range(1, counted.requests + 1))
-
-    async def trial(stage: Stage, warm: bool, request: int, moment: str, times: int) -> None:
-        session = await begin(stage, warm)
         task: asyncio.Task[Any] = asyncio.create_task(stage.step.perform(session))
 
         async def cancel() -> None:
@@ -99,20 +86,20 @@ async def test_a_cancelled_step_is_done_before_the_cancellation_is_passed_on(
                 task.cancel()
                 await asyncio.sleep(0)
 
-        disturbed = disturbances.set(session.session_id, MOMENTS[moment](cancel), request)
+        disturbed = disturbances.set(session_id, MOMENTS[moment](cancel), point.request)
         with pytest.raises(asyncio.CancelledError):
             await task
         made = disturbed.requests
         await asyncio.sleep(0.02)
         assert disturbed.requests == made, "a request followed"
         history = stage.step.apply(stage.history)
-        other = stage.session(client, table, session.session_id)
+        other = stage.session(client, table, session_id)
         assert await read(other) == history
         await NEXT.perform(session)
         assert await read(other) == NEXT.apply(history)
 
-    cases = [(*point, moment, times) for times in (1, 2) for moment in MOMENTS for point in points]
-    await at_once(lambda case=case: trial(*case) for case in sample(cases, 100))
+    cases = [(point, moment, times) for times in (1, 2) for moment in MOMENTS for point in rehearsal.points]
+    await at_once(lambda case=case: trial(*case) for case in sample(cases, 80))
     assert await unknown_parts(client, table) == []
 
 

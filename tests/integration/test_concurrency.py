@@ -38,7 +38,7 @@ async def workers() -> AsyncIterator[Workers]:
 def times(engine: Engine, request: pytest.FixtureRequest) -> int:
     """How often each task of a crowd has its way; once on engines that do a few hundred requests a second."""
     quick = engine.name == "dynoxide" or request.config.getoption("--exhaustive")
-    return 3 if quick else 1
+    return 2 if quick else 1
 
 
 async def crowd(
@@ -55,6 +55,14 @@ async def crowd(
         assert outcome[-1] == {"over": True}, outcome
     tries = [Try.of(said) for outcome in outcomes for said in outcome[0]["tries"]]
     return sorted(tries, key=lambda each: each.ended)
+
+
+def acknowledged(tries: Sequence[Try]) -> list[Try]:
+    """Those that were; the others gave up, which on a slow engine some may, and then must have stored nothing."""
+    assert {each.outcome for each in tries} <= {"ok", "ContentionError"}
+    done = [each for each in tries if each.outcome == "ok"]
+    assert len(done) > 0.8 * len(tries)
+    return done
 
 
 def appenders(count: int, times: int, kind: str = "append") -> list[Task]:
@@ -84,8 +92,7 @@ async def test_64_appenders_and_64_poppers_from_4_processes(
 ) -> None:
     """Every acknowledged append is there exactly once, or was popped exactly once."""
     tasks = appenders(64, times) + [("pop", "", times)] * 64 + [("read", "", 4)] * 2
-    tries = await crowd(workers, engine, table, tasks)
-    assert {each.outcome for each in tries} == {"ok"}
+    tries = acknowledged(await crowd(workers, engine, table, tasks))
     history = await read(DynamoDBSession("s", client, table, options=TINY))
     batches = [each.ids for each in tries if each.kind == "append"]
     popped = [item for each in tries if each.kind == "pop" for item in each.ids]
@@ -102,8 +109,7 @@ async def test_a_clear_in_their_midst(
     """Nothing from before a clear is there after it, everything from after it is, and nothing comes twice."""
     tasks = appenders(64, times) + [("pop", "", times)] * 64
     tasks[20:20] = [("clear", "", 1)]
-    tries = await crowd(workers, engine, table, tasks)
-    assert {each.outcome for each in tries} == {"ok"}
+    tries = acknowledged(await crowd(workers, engine, table, tasks))
     (clear,) = (each for each in tries if each.kind == "clear")
     session = DynamoDBSession("s", client, table, options=TINY)
     history = await read(session)

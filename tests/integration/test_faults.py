@@ -28,6 +28,8 @@ from tests.support.script import (
     SCRIPTS,
     TINY,
     Disturbances,
+    Point,
+    Rehearsal,
     Stage,
     Step,
     Straggler,
@@ -35,7 +37,6 @@ from tests.support.script import (
     batch,
     consistent,
     read,
-    record,
     stored_items,
     unknown_parts,
 )
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Connect = Callable[..., Awaitable["DynamoDBClient"]]
+Rehearse = Callable[[str], Awaitable[Rehearsal]]
 Sample = Callable[[Sequence[T], int], Sequence[T]]
 
 NEXT = Step("add", batch("next", 1, 100))
@@ -52,46 +54,36 @@ NOTHING_DONE = (UnavailableError, ContentionError)
 
 
 class Bench:
-    """A script's stages on one engine, behind a proxy, and what is counted there."""
+    """A script's stages on one engine, behind a proxy."""
 
-    def __init__(self, name: str, client: DynamoDBClient, behind: DynamoDBClient, table: str) -> None:
-        self.name, self.client, self.behind, self.table = name, client, behind, table
-        self.trials = 0
-
-    async def load(self, proxy: FaultProxy, recorded: str) -> None:
+    def __init__(
+        self, rehearsal: Rehearsal, client: DynamoDBClient, behind: DynamoDBClient, proxy: FaultProxy, table: str
+    ) -> None:
+        self.stages, self.points = rehearsal.stages, rehearsal.points
+        self.client, self.behind, self.table = client, behind, table
+        self.retrying = behind
         self.disturbances = Disturbances(proxy)
-        self.stages = await record(self.client, recorded, self.name)
+        self.trials = 0
 
     def new_id(self) -> str:
         self.trials += 1
         return f"trial-{self.trials}"
 
     async def ready(
-        self, stage: Stage, *, warm: bool, patience_seconds: float | None = None
+        self, point: Point, *, patience_seconds: float | None = None, attempts: int = 1
     ) -> tuple[str, DynamoDBSession]:
         """A session at that stage, behind the proxy; a warm one knows its head already."""
-        session_id = self.new_id()
+        session_id, stage = self.new_id(), point.stage
         await stage.set_up(self.client, self.table, session_id)
-        session = stage.session(self.behind, self.table, session_id, patience_seconds)
-        if warm:
+        behind = self.behind if attempts == 1 else self.retrying
+        session = stage.session(behind, self.table, session_id, patience_seconds)
+        if point.warm:
             assert await read(session) == stage.history
         return session_id, session
 
     async def other(self, stage: Stage, session_id: str) -> DynamoDBSession:
         """Another writer of the session, not behind the proxy."""
         return stage.session(self.client, self.table, session_id)
-
-    async def points(self) -> list[tuple[Stage, bool, int]]:
-        """Every request of every step: the stage, whether the session is warm, and the request's number."""
-        found: list[tuple[Stage, bool, int]] = []
-        for stage in self.stages:
-            for warm in (False, True):
-                session_id, session = await self.ready(stage, warm=warm)
-                counted = self.disturbances.set(session_id)
-                await stage.step.perform(session)
-                assert counted.requests
-                found.extend((stage, warm, request) for request in range(1, counted.requests + 1))
-        return found
 
     async def goes_on(self, stage: Stage, session: DynamoDBSession, allowed: set[tuple[str, ...]]) -> None:
         """The history is one of those allowed, whole; and the session object goes on from it."""
@@ -105,45 +97,49 @@ class Bench:
 
 @pytest.fixture(params=list(SCRIPTS))
 async def bench(
-    request: pytest.FixtureRequest, client: DynamoDBClient, connect: Connect, quick_proxy: FaultProxy, new_table: Any
+    request: pytest.FixtureRequest,
+    client: DynamoDBClient,
+    connect: Connect,
+    quick_proxy: FaultProxy,
+    table: str,
+    rehearse: Rehearse,
 ) -> Bench:
     """The script on tiny and on default options, behind a client that never retries by itself."""
-    ready = Bench(request.param, client, await connect(quick_proxy.url, attempts=1), await new_table())
-    await ready.load(quick_proxy, await new_table())
-    return ready
+    behind = await connect(quick_proxy.url, attempts=1)
+    return Bench(await rehearse(request.param), client, behind, quick_proxy, table)
 
 
 @pytest.fixture
 async def retrying(bench: Bench, quick_proxy: FaultProxy, connect: Connect) -> Bench:
-    """The same, behind a client that retries as botocore's does by default."""
-    bench.behind = await connect(quick_proxy.url, attempts=3)
+    """The same, with a client that retries as botocore's does by default."""
+    bench.retrying = await connect(quick_proxy.url, attempts=3)
     return bench
 
 
 async def test_a_disturbed_request_changes_nothing_for_the_caller(bench: Bench, sample: Sample[Any]) -> None:
     """Each request lost, its answer lost, throttled or failed, once or three times on end: the step is done once."""
-    points = await bench.points()
-    cases = [(*point, name, times) for times in (1, 3) for name in faults.FAULTS for point in points]
+    cases = [(point, name, times) for times in (1, 3) for name in faults.FAULTS for point in bench.points]
 
-    async def trial(stage: Stage, warm: bool, request: int, name: str, times: int) -> None:
-        session_id, session = await bench.ready(stage, warm=warm)
-        disturbed = bench.disturbances.set(session_id, faults.FAULTS[name], request, times)
-        assert await stage.step.perform(session) == stage.step.result(stage.history), (stage.number, request, name)
-        assert disturbed.requests > request
+    async def trial(point: Point, name: str, times: int) -> None:
+        stage = point.stage
+        session_id, session = await bench.ready(point)
+        disturbed = bench.disturbances.set(session_id, faults.FAULTS[name], point.request, times)
+        assert await stage.step.perform(session) == stage.step.result(stage.history), (point, name)
+        assert disturbed.requests > point.request
         await bench.goes_on(stage, session, {stage.step.apply(stage.history)})
 
-    await at_once(lambda case=case: trial(*case) for case in sample(cases, 150))
+    await at_once(lambda case=case: trial(*case) for case in sample(cases, 100))
     assert await unknown_parts(bench.client, bench.table) == []
 
 
 async def test_trouble_without_end_is_told_and_stores_once_or_not_at_all(bench: Bench, sample: Sample[Any]) -> None:
     """From each request on nothing gets through until patience runs out: the error says what may have happened."""
-    points = await bench.points()
-    cases = [(*point, name) for name in faults.FAULTS for point in points]
+    cases = [(point, name) for name in faults.FAULTS for point in bench.points]
 
-    async def trial(stage: Stage, warm: bool, request: int, name: str) -> None:
-        session_id, session = await bench.ready(stage, warm=warm, patience_seconds=0.15)
-        bench.disturbances.set(session_id, faults.FAULTS[name], request, 1 << 30)
+    async def trial(point: Point, name: str) -> None:
+        stage = point.stage
+        session_id, session = await bench.ready(point, patience_seconds=0.15)
+        bench.disturbances.set(session_id, faults.FAULTS[name], point.request, 1 << 30)
         before, after = stage.history, stage.step.apply(stage.history)
         began = asyncio.get_running_loop().time()
         try:
@@ -163,16 +159,16 @@ async def test_trouble_without_end_is_told_and_stores_once_or_not_at_all(bench: 
 
 async def test_botocores_own_retries_do_not_double(retrying: Bench, sample: Sample[Any]) -> None:
     """With a client that retries by itself, each request disturbed once or four times on end: the step is done once."""
-    points = await retrying.points()
-    cases = [(*point, name, times) for times in (1, 4) for name in faults.FAULTS for point in points]
+    cases = [(point, name, times) for times in (1, 4) for name in faults.FAULTS for point in retrying.points]
 
-    async def trial(stage: Stage, warm: bool, request: int, name: str, times: int) -> None:
-        session_id, session = await retrying.ready(stage, warm=warm)
-        retrying.disturbances.set(session_id, faults.FAULTS[name], request, times)
-        assert await stage.step.perform(session) == stage.step.result(stage.history), (stage.number, request, name)
+    async def trial(point: Point, name: str, times: int) -> None:
+        stage = point.stage
+        session_id, session = await retrying.ready(point, attempts=3)
+        retrying.disturbances.set(session_id, faults.FAULTS[name], point.request, times)
+        assert await stage.step.perform(session) == stage.step.result(stage.history), (point, name)
         await retrying.goes_on(stage, session, {stage.step.apply(stage.history)})
 
-    await at_once((lambda case=case: trial(*case) for case in sample(cases, 40)), limit=40)
+    await at_once((lambda case=case: trial(*case) for case in sample(cases, 30)), limit=40)
 
 
 OTHERS = {
@@ -188,21 +184,19 @@ OTHERS = {
 async def test_another_writer_between_the_lost_answer_and_the_retry(retrying: Bench, sample: Sample[Any]) -> None:
     """Each request is lost, or its answer is, and before it is sent again another writer has its way: both happened,
     whole, in one order or the other; or the caller hears that nobody can tell."""
-    points = await retrying.points()
     cases = [
-        (*point, applied, other, attempts)
+        (point, applied, other, attempts)
         for attempts in (1, 3)
         for applied in (True, False)
         for other in OTHERS
-        for point in points
+        for point in retrying.points
     ]
-    clients = {1: retrying.behind, 3: retrying.behind}
     unknown = 0
 
-    async def trial(stage: Stage, warm: bool, request: int, applied: bool, other: str, attempts: int) -> None:
+    async def trial(point: Point, applied: bool, other: str, attempts: int) -> None:
         nonlocal unknown
-        retrying.behind = clients[attempts]
-        session_id, session = await retrying.ready(stage, warm=warm)
+        stage = point.stage
+        session_id, session = await retrying.ready(point, attempts=attempts)
         rival = await retrying.other(stage, session_id)
         theirs: list[tuple[Step, Any]] = []
 
@@ -211,7 +205,7 @@ async def test_another_writer_between_the_lost_answer_and_the_retry(retrying: Be
 
         landed = faults.within(faults.drop_response, faults.after(interfere))
         not_landed = faults.within(faults.before(interfere), faults.drop_request)
-        retrying.disturbances.set(session_id, landed if applied else not_landed, request)
+        retrying.disturbances.set(session_id, landed if applied else not_landed, point.request)
         outcomes: list[list[tuple[Step, Any]]]
         try:
             outcomes = [[(stage.step, await stage.step.perform(session))]]
@@ -221,22 +215,22 @@ async def test_another_writer_between_the_lost_answer_and_the_retry(retrying: Be
             assert stage.history, "the first write of a session is repeated"
             assert "clear" in other, "only a clear takes away what would tell"
         allowed = {seen for outcome in outcomes for seen in consistent(stage.history, outcome, theirs)}
-        assert allowed, (stage.number, stage.step.kind, request, other, outcomes, theirs)
+        assert allowed, (point, other, outcomes, theirs)
         await retrying.goes_on(stage, session, allowed)
 
-    made = await at_once((lambda case=case: trial(*case) for case in sample(cases, 120)), limit=24)
+    made = await at_once((lambda case=case: trial(*case) for case in sample(cases, 80)), limit=24)
     assert unknown < made / 2
 
 
 async def test_a_request_that_arrives_late_changes_nothing(bench: Bench, sample: Sample[Any]) -> None:
     """The sender gave up on a request and sent another, others wrote, and then the first one arrives."""
-    points = await bench.points()
-    cases = [(*point, other) for other in ("batch", "pop", "clear and batch") for point in points]
+    cases = [(point, other) for other in ("batch", "pop", "clear and batch") for point in bench.points]
 
-    async def trial(stage: Stage, warm: bool, request: int, other: str) -> None:
-        session_id, session = await bench.ready(stage, warm=warm)
+    async def trial(point: Point, other: str) -> None:
+        stage = point.stage
+        session_id, session = await bench.ready(point)
         straggler = Straggler()
-        bench.disturbances.set(session_id, straggler.fault, request)
+        bench.disturbances.set(session_id, straggler.fault, point.request)
         assert await stage.step.perform(session) == stage.step.result(stage.history)
         history = stage.step.apply(stage.history)
         rival = await bench.other(stage, session_id)
@@ -246,17 +240,18 @@ async def test_a_request_that_arrives_late_changes_nothing(bench: Bench, sample:
         await straggler.let_go()
         await bench.goes_on(stage, session, {history})
 
-    await at_once(lambda case=case: trial(*case) for case in sample(cases, 90))
+    await at_once(lambda case=case: trial(*case) for case in sample(cases, 60))
 
 
 async def test_a_late_part_of_an_earlier_life_does_no_harm(bench: Bench, sample: Sample[Any]) -> None:
     """A part that arrives after its session was cleared lies in a slot of the next life, which takes it over."""
-    points = [point for point in await bench.points() if point[0].step.kind == "add" and len(point[0].step.items) == 1]
+    points = [p for p in bench.points if p.stage.step.kind == "add" and len(p.stage.step.items) == 1]
 
-    async def trial(stage: Stage, warm: bool, request: int) -> None:
-        session_id, session = await bench.ready(stage, warm=warm)
+    async def trial(point: Point) -> None:
+        stage = point.stage
+        session_id, session = await bench.ready(point)
         straggler = Straggler()
-        bench.disturbances.set(session_id, straggler.fault, request)
+        bench.disturbances.set(session_id, straggler.fault, point.request)
         await stage.step.perform(session)
         await session.clear_session()
         await straggler.let_go()
@@ -268,7 +263,7 @@ async def test_a_late_part_of_an_earlier_life_does_no_harm(bench: Bench, sample:
                 history = step.apply(history)
                 assert await read(await bench.other(stage, session_id)) == history
 
-    await at_once(lambda case=case: trial(*case) for case in sample(points, 12))
+    await at_once(lambda point=point: trial(point) for point in sample(points, 12))
 
 
 async def test_a_pop_in_doubt_returns_what_it_removed(
@@ -376,7 +371,7 @@ async def test_a_part_never_ends_before_a_session_that_never_ends(
 async def test_an_error_is_one_of_the_librarys(bench: Bench) -> None:
     """Whatever fails, the caller sees a `SessionError` that carries botocore's as its cause."""
     stage = next(stage for stage in bench.stages if len(stage.history) > 6)
-    session_id, session = await bench.ready(stage, warm=False, patience_seconds=0)
+    session_id, session = await bench.ready(Point(stage, False, 0, 1), patience_seconds=0)
     bench.disturbances.set(session_id, faults.throttled, 1, 1 << 30)
     with pytest.raises(SessionError) as raised:
         await session.get_items()

@@ -18,12 +18,12 @@ from tests.support.proxy import FaultProxy
 from tests.support.script import (
     SCRIPTS,
     Disturbances,
-    Stage,
+    Point,
+    Rehearsal,
     Step,
     at_once,
     batch,
     read,
-    record,
     stored_items,
     unknown_parts,
 )
@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
 
 Sample = Callable[[Sequence[Any], int], Sequence[Any]]
-Connect = Callable[..., Awaitable["DynamoDBClient"]]
-NewTable = Callable[[], Awaitable[str]]
+Rehearse = Callable[[str], Awaitable[Rehearsal]]
 
 KILLS: dict[str, Callable[[Worker], faults.Fault]] = {
     "before": lambda worker: faults.kill_before(worker.kill),
@@ -46,49 +45,29 @@ KILLS: dict[str, Callable[[Worker], faults.Fault]] = {
 async def test_a_step_killed_at_any_request_happened_or_did_not(
     name: str,
     client: DynamoDBClient,
-    connect: Connect,
     quick_proxy: FaultProxy,
-    new_table: NewTable,
+    rehearse: Rehearse,
     sample: Sample,
+    table: str,
 ) -> None:
     """Acknowledged is there, the batch is whole, the next process goes on, all parts are known, a clear leaves none."""
-    stages = await record(client, await new_table(), name)
-    behind = await connect(quick_proxy.url)
-    table = await new_table()
+    rehearsal = await rehearse(name)
     disturbances = Disturbances(quick_proxy)
 
     async with Workers.start() as workers:
-        trials = 0
 
-        async def begin(stage: Stage, warm: bool) -> tuple[str, Job]:
-            nonlocal trials
-            trials += 1
-            session_id = f"killed-{trials}"
+        async def trial(point: Point, when: str) -> None:
+            stage = point.stage
+            session_id = f"killed-{stage.number}-{point.warm}-{point.request}-{when}"
             await stage.set_up(client, table, session_id)
-            return session_id, Job(quick_proxy.url, table, session_id, name, (stage.number,), warm=warm)
-
-        async def count(stage: Stage, warm: bool) -> None:
-            session_id, _ = await begin(stage, warm)
-            session = stage.session(behind, table, session_id)
-            counted = disturbances.set(session_id)
-            if warm:
-                await read(session)
-            await stage.step.perform(session)
-            points.extend((stage, warm, request, when) for request in range(1, counted.requests + 1) for when in KILLS)
-            await session.clear_session()
-
-        async def trial(stage: Stage, warm: bool, request: int, when: str) -> None:
-            session_id, job = await begin(stage, warm)
-            worker = workers.fork(job)
-            disturbances.set(session_id, KILLS[when](worker), request)
+            worker = workers.fork(Job(quick_proxy.url, table, session_id, name, (stage.number,), warm=point.warm))
+            disturbances.set(session_id, KILLS[when](worker), point.reads + point.request)
             said = await worker.outcome()
             assert said == [], "it was killed before it could acknowledge"
             await goes_on(stage.session(client, table, session_id), {stage.history, stage.step.apply(stage.history)})
 
-        points: list[tuple[Stage, bool, int, str]] = []
-        await at_once((lambda s=stage, w=warm: count(s, w) for stage in stages for warm in (False, True)), limit=4)
-        points.sort(key=lambda point: (point[0].number, *point[1:]))
-        await at_once((lambda p=point: trial(*p) for point in sample(points, 60)), limit=4)
+        cases = [(point, when) for point in rehearsal.points for when in KILLS]
+        await at_once((lambda case=case: trial(*case) for case in sample(cases, 50)), limit=4)
         assert await unknown_parts(client, table) == []
         survivors = {item["session_id"]["S"].partition("#~")[0] for item in await stored_items(client, table)}
         for session_id in survivors:
@@ -97,10 +76,9 @@ async def test_a_step_killed_at_any_request_happened_or_did_not(
 
 
 async def test_a_script_killed_at_any_request_kept_what_was_acknowledged(
-    client: DynamoDBClient, quick_proxy: FaultProxy, new_table: NewTable, sample: Sample
+    client: DynamoDBClient, quick_proxy: FaultProxy, table: str, sample: Sample
 ) -> None:
     """The whole script in one process: the history is that of the acknowledged steps, or of one step more."""
-    table = await new_table()
     disturbances = Disturbances(quick_proxy)
     options, steps = SCRIPTS["tiny"]
     numbers = tuple(range(len(steps)))
@@ -123,7 +101,7 @@ async def test_a_script_killed_at_any_request_kept_what_was_acknowledged(
             await session.clear_session()
 
         points = [(request, when) for request in range(1, counted.requests + 1) for when in KILLS]
-        await at_once((lambda p=point: trial(*p) for point in sample(points, 16)), limit=3)
+        await at_once((lambda p=point: trial(*p) for point in sample(points, 12)), limit=3)
         assert await stored_items(client, table) == []
 
 

@@ -177,6 +177,51 @@ async def record(client: DynamoDBClient, table: str, name: str) -> list[Stage]:
     return stages
 
 
+@dataclass(frozen=True)
+class Point:
+    """A request of a step.
+
+    Attributes:
+        stage: Where the step begins.
+        warm: Whether the session object has read the session before.
+        reads: With how many requests.
+        request: Which of the step's requests, from 1.
+    """
+
+    stage: Stage
+    warm: bool
+    reads: int
+    request: int
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """A script that was played, and every request that its steps made, begun warm and cold."""
+
+    stages: list[Stage]
+    points: list[Point]
+
+    @classmethod
+    async def of(
+        cls, name: str, client: DynamoDBClient, behind: DynamoDBClient, proxy: FaultProxy, tables: tuple[str, str]
+    ) -> Rehearsal:
+        """Play a script, and each of its steps by itself behind the proxy."""
+        stages = await record(client, tables[0], name)
+        disturbances = Disturbances(proxy)
+        points: list[Point] = []
+        for stage, warm in itertools.product(stages, (False, True)):
+            session = stage.session(behind, tables[1], f"rehearsal-{stage.number}-{warm}")
+            await stage.set_up(client, tables[1], session.session_id)
+            reading = disturbances.set(session.session_id)
+            if warm:
+                await read(session)
+            working = disturbances.set(session.session_id)
+            await stage.step.perform(session)
+            assert working.requests
+            points.extend(Point(stage, warm, reading.requests, number + 1) for number in range(working.requests))
+        return cls(stages, points)
+
+
 async def stored_items(client: DynamoDBClient, table: str) -> list[dict[str, Any]]:
     """Everything in a table."""
     found: list[dict[str, Any]] = []
