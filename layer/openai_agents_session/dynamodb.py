@@ -229,7 +229,7 @@ class DynamoDBSession:
             return None
         async with self._open():
             items = await self._engine.read(limit)
-            head = self._engine.known
+            head = None if self._engine.known is None else self._engine.owned(self._engine.known)
         if head is None or head.commit is None:
             return None
         total, commit = head.count, head.commit
