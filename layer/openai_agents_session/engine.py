@@ -492,7 +492,7 @@ class Engine:
                     raise unavailable(self.table.name, patience, failure) from failure.cause
                 continue
             self._known, head, fresh = written, written, True
-            if written.manifest.expires and view.base.manifest.segments and not view.base.manifest.expires:
+            if written.ttl is not None and view.stored.ttl is None and view.stored.manifest.slot_count:
                 await self.parts.bound(written)
             if step.final:
                 return step.result

@@ -6,7 +6,8 @@ Parts decide nothing. A part counts if the head names its slot and generation, a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -21,7 +22,12 @@ from .table import Refused, Table, Unsettled, part_from_attributes, unavailable
 from .wire import DamagedRecordError
 
 _AT_ONCE = 8
-_ITEM_OVERHEAD_BYTES = 2_400
+
+# Measured over simulated lives of days to years (tests/unit/test_part_expiry.py): at any age refreshing costs less than
+# a tenth of all writes. Extending at once what has up to half of the slack left costs half as much again: most of it
+# would have been merged before it needed that.
+_SLACK = 2
+_SOON = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +56,10 @@ def part_expiry(head: Head, now: int, ttl_seconds: int) -> int:
     """When parts written now may expire, in Unix seconds.
 
     A part outlives its session, or history would be lost. Writing a new ``ttl`` costs as much as writing the part, so
-    the slack is the session's age, and at least one ``ttl_seconds``: parts are then rewritten for it only each time the
-    conversation has doubled its age, and stay behind an abandoned session no longer than that lived.
+    the slack is twice the session's age, and at least twice ``ttl_seconds``: few parts then live on until they need it
+    without having been merged, and parts stay behind an abandoned session no longer than twice what that lived.
     """
-    return now + ttl_seconds + max(ttl_seconds, 2 * (now - head.created))
+    return now + ttl_seconds + _SLACK * max(ttl_seconds, now - head.created)
 
 
 class PartsStore:
@@ -224,17 +230,26 @@ class PartsStore:
             return replace(manifest, expires=0)
         if ttl_seconds is None:
             if manifest.expires:
-                await self._extend(head, None, patience)
+                await self._extend(head, dict.fromkeys(dict(self._keys(manifest.segments))), patience)
             return replace(manifest, expires=0)
         until = part_expiry(head, now, ttl_seconds)
         if not manifest.expires:
             return replace(manifest, expires=until)
-        if manifest.expires >= now + ttl_seconds:
+        needed = now + ttl_seconds
+        if manifest.expires >= needed:
             return manifest
-        await self._extend(head, until, patience)
-        return replace(manifest, expires=until)
+        # To read when each expires costs a twentieth of extending it. What has little slack left is extended as well.
+        ends = await self._table.read_ends(dict(self._keys(manifest.segments)), patience)
+        soon = {key: end for key, end in ends.items() if end is None or end < needed + (until - needed) // _SOON}
+        await self._extend(head, {key: end and until for key, end in soon.items()}, patience)
+        later = [end for key, end in ends.items() if key not in soon and end is not None]
+        return replace(manifest, expires=min([until, *later]))
 
-    async def _extend(self, head: Head, expires: int | None, patience: Patience) -> None:
+    async def _extend(self, head: Head, ends: Mapping[str, int | None], patience: Patience) -> None:
+        """Let parts live on until a Unix second, or for good.
+
+        One that has no end yet keeps none: it is told all the same, so that an end that is on its way does not count.
+        """
         number = head.receipts.number + 1  # of the write that this is for
         self._observe("refresh")
         gate = asyncio.Semaphore(_AT_ONCE)
@@ -243,7 +258,7 @@ class PartsStore:
             async with gate:
                 while True:
                     try:
-                        await self._table.set_part_expiry(key, head.epoch, generation, expires, number)
+                        await self._table.set_part_expiry(key, head.epoch, generation, ends[key], number)
                         return
                     except Refused:
                         return  # it lives longer already, or was replaced: then the head has changed and we will see
@@ -251,15 +266,26 @@ class PartsStore:
                         if not await patience.pause():
                             raise unavailable(self._table.name, patience, failure) from failure.cause
 
-        await asyncio.gather(*(one(*entry) for entry in self._keys(head.manifest.segments)))
+        await asyncio.gather(*(one(*entry) for entry in self._keys(head.manifest.segments) if entry[0] in ends))
 
     async def bound(self, head: Head) -> None:
-        """Give parts that lived for good an end, after a head with a ``ttl`` was written. Where it fails they stay."""
-        for key, generation in self._keys(head.manifest.segments):
-            try:
-                await self._table.bound_part(key, head.epoch, generation, head.manifest.expires, head.receipts.number)
-            except (Refused, Unsettled):
-                continue
+        """Give what lived for good an end, after the first head with a ``ttl`` was written. Where it fails it stays.
+
+        What no longer counts needs one as well: nobody would find it once DynamoDB has deleted the head.
+        """
+        manifest = head.manifest
+        end = manifest.expires or head.ttl
+        if end is None:
+            return
+        gate = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(slot: int) -> None:
+            async with gate:
+                with contextlib.suppress(Refused, Unsettled):
+                    key, number = slot_key(self._session_id, slot), head.receipts.number
+                    await self._table.bound_part(key, head.epoch, manifest.generation, end, number)
+
+        await asyncio.gather(*(one(slot) for slot in range(manifest.slot_count)))
 
     def _keys(self, segments: Iterable[Segment]) -> list[tuple[str, int]]:
         return [(slot_key(self._session_id, slot), s.generation) for s in segments for slot in s.slots]

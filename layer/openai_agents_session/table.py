@@ -170,21 +170,31 @@ class Table:
             consistent: Strongly consistent, at twice the price. A part never changes its content within a generation,
                 so the cheaper read is enough when it finds the generation that the head names.
         """
-        batches = await asyncio.gather(
-            *(self._read_batch(keys, patience, consistent=consistent) for keys in _batches(sizes))
-        )
-        return {key: part for batch in batches for key, part in batch.items()}
+        items = await self._read_items(sizes, patience, ConsistentRead=consistent)
+        return {item["session_id"]["S"]: _part(item) for item in items}
 
-    async def _read_batch(self, keys: Sequence[str], patience: Patience, *, consistent: bool) -> dict[str, Part | None]:
-        parts: dict[str, Part | None] = {}
-        asked: Any = {self.name: {"Keys": [_key(key) for key in keys], "ConsistentRead": consistent}}
+    async def read_ends(self, keys: Iterable[str], patience: Patience) -> dict[str, int | None]:
+        """When each part expires, in Unix seconds, or None for never; nothing for those that are missing."""
+        projection = {
+            "ProjectionExpression": "#key, #ttl",
+            "ExpressionAttributeNames": {"#key": "session_id", "#ttl": "ttl"},
+        }
+        items = await self._read_items(dict.fromkeys(keys, 0), patience, ConsistentRead=True, **projection)
+        return {item["session_id"]["S"]: int(item["ttl"]["N"]) if "ttl" in item else None for item in items}
+
+    async def _read_items(self, sizes: Mapping[str, int], patience: Patience, **how: Any) -> list[Attributes]:
+        batches = await asyncio.gather(*(self._read_batch(keys, patience, how) for keys in _batches(sizes)))
+        return [item for batch in batches for item in batch]
+
+    async def _read_batch(self, keys: Sequence[str], patience: Patience, how: Mapping[str, Any]) -> list[Attributes]:
+        items: list[Attributes] = []
+        asked: Any = {self.name: {"Keys": [_key(key) for key in keys], **how}}
         while True:
             response = await self._read("batch_get_item", patience, RequestItems=asked)
-            for item in response["Responses"].get(self.name, []):
-                parts[item["session_id"]["S"]] = _part(item)
+            items.extend(response["Responses"].get(self.name, []))
             asked = response.get("UnprocessedKeys") or {}
             if not asked:
-                return parts
+                return items
             if not await patience.pause():
                 raise UnavailableError(f"table {self.name!r}: BatchGetItem kept leaving keys unprocessed")
 
@@ -248,10 +258,23 @@ class Table:
             values[":ttl"] = {"N": str(expires)}
         await self._update(key, update, condition, names, values)
 
-    async def bound_part(self, key: str, epoch: bytes, generation: int, expires: int, number: int) -> None:
-        """Give a part that lived for good an end, unless a later head needs it. Raises like ``set_part_expiry``."""
-        condition, names, values = _part_condition(epoch, generation, number)
-        condition += " AND attribute_not_exists(#ttl) AND (attribute_not_exists(#fence) OR #fence < :number)"
+    async def bound_part(self, key: str, epoch: bytes, before_generation: int, expires: int, number: int) -> None:
+        """Give a part that lived for good an end, unless a later head needs it, or it was replaced.
+
+        Args:
+            key: The part.
+            epoch: Its life.
+            before_generation: What it must be older than.
+            expires: Unix seconds.
+            number: Of the head write that wants it. What a later one needs, ``set_part_expiry``, is not touched.
+
+        Raises:
+            Refused: There is no such part, it has an end, or a later head needs it.
+            Unsettled: It failed, or nobody knows.
+        """
+        _, names, values = _part_condition(epoch, before_generation, number)
+        condition = "#epoch = :epoch AND #generation < :generation AND attribute_not_exists(#ttl)"
+        condition += " AND (attribute_not_exists(#fence) OR #fence < :number)"
         values[":ttl"] = {"N": str(expires)}
         await self._update(key, "SET #fence = :number, #ttl = :ttl", condition, names, values)
 
