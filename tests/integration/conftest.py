@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """All trials take longer than a test otherwise may."""
+    if config.getoption("--exhaustive"):
+        for item in items:
+            if "sample" in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.timeout(3_600))
+
+
 @pytest.fixture
 async def quick_proxy(engine: Engine) -> AsyncIterator[FaultProxy]:
     """A fault proxy that neither meters nor records: for thousands of requests."""

@@ -149,7 +149,7 @@ async def test_one_session_object_used_at_once(client: DynamoDBClient, table: st
 
 async def test_large_batches_at_once(engine: Engine, workers: Workers, client: DynamoDBClient, table: str) -> None:
     """Batches of many parts that are written at the same time do not keep each other from being committed."""
-    tries = await crowd(workers, engine, table, appenders(4, 1, "large") + appenders(4, 2))
+    tries = await crowd(workers, engine, table, appenders(3, 1, "large") + appenders(4, 2))
     assert {each.outcome for each in tries} == {"ok"}
     history = await read(DynamoDBSession("s", client, table))
     assert Counter(history) == Counter(item for each in tries for item in each.ids)

@@ -270,7 +270,7 @@ async def test_a_pop_in_doubt_returns_what_it_removed(
     client: DynamoDBClient, connect: Connect, proxy: FaultProxy, table: str
 ) -> None:
     """A first try did not land, the history changed, the answer of the second was lost: the item is the second's."""
-    behind = await connect(proxy.url, attempts=1)
+    behind = await connect(proxy.url, attempts=2)
     other = DynamoDBSession("s", client, table, options=TINY)
     await other.add_items([*batch("a", 2, 50)])  # type: ignore[list-item]
     session = DynamoDBSession("s", behind, table, options=TINY)
@@ -280,9 +280,62 @@ async def test_a_pop_in_doubt_returns_what_it_removed(
         await other.add_items([*batch("b", 1, 50)])  # type: ignore[list-item]
 
     proxy.on("PutItem", faults.within(faults.before(add), faults.drop_request))
+    proxy.on("PutItem", faults.drop_request)  # botocore's own second try
     proxy.on("PutItem", faults.drop_response)
     assert await Step("pop").perform(session) == "b.0"
     assert await read(other) == ("a.0", "a.1")
+
+
+async def test_a_batch_that_was_seen_and_cleared_does_not_come_back(
+    client: DynamoDBClient, connect: Connect, proxy: FaultProxy, table: str
+) -> None:
+    """The answer is lost, another pops the batch and clears the session: the caller hears that nobody can tell."""
+    other = DynamoDBSession("s", client, table, options=TINY)
+    await Step("add", batch("a", 1, 50)).perform(other)
+
+    async def pop_and_clear() -> None:
+        assert await Step("pop").perform(other) == "mine.0"
+        await other.clear_session()
+
+    proxy.on("PutItem", faults.within(faults.drop_response, faults.after(pop_and_clear)))
+    session = DynamoDBSession("s", await connect(proxy.url, attempts=1), table, options=TINY)
+    with pytest.raises(OutcomeUnknownError, match="cleared"):
+        await Step("add", batch("mine", 1, 50)).perform(session)
+    assert await read(other) == ()
+
+
+async def test_a_clear_that_arrives_late_takes_nothing(
+    client: DynamoDBClient, connect: Connect, proxy: FaultProxy, table: str
+) -> None:
+    """A delete that its sender gave up on arrives when the session has been cleared and begun anew."""
+    other = DynamoDBSession("s", client, table)
+    session = DynamoDBSession("s", await connect(proxy.url, attempts=1), table)
+    await Step("add", batch("a", 1, 50)).perform(other)
+    straggler = Straggler()
+    proxy.on("DeleteItem", straggler.fault)
+    await session.clear_session()
+    await Step("add", batch("b", 1, 50)).perform(other)
+    (reply,) = await straggler.let_go()
+    assert reply.error == "ConditionalCheckFailedException"
+    assert await read(session) == ("b.0",)
+
+
+async def test_a_clear_in_doubt_leaves_what_began_after_it(
+    client: DynamoDBClient, connect: Connect, proxy: FaultProxy, table: str
+) -> None:
+    """The clear emptied the head, its answer was lost, and others have filled the session again, parts and all."""
+    other = DynamoDBSession("s", client, table, options=TINY)
+    for number in range(4):
+        await Step("add", batch(f"a{number}", 1, 160)).perform(other)
+
+    async def begin_again() -> None:
+        for number in range(4):
+            await Step("add", batch(f"b{number}", 1, 160)).perform(other)
+
+    proxy.on("PutItem", faults.within(faults.drop_response, faults.after(begin_again)))
+    await DynamoDBSession("s", await connect(proxy.url, attempts=1), table, options=TINY).clear_session()
+    assert await read(other) == ("b0.0", "b1.0", "b2.0", "b3.0")
+    assert await unknown_parts(client, table) == []
 
 
 async def test_a_forgotten_receipt_is_told(
