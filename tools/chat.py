@@ -25,6 +25,8 @@ HELP = """\
   /history        the conversation so far
   /session ID     go to another conversation, old or new
   /sessions       the conversations in the table
+  /approve        let the agent do what waits for approval
+  /reject         don't
   /clear          forget this conversation
   /cold           kill the execution environment; the next turn starts another
   /table          what the table holds
@@ -51,6 +53,8 @@ class Chat:
             "/history": lambda _: self.history(),
             "/session": self.go_to,
             "/sessions": lambda _: console.print("\n".join(f"  {known}" for known in self.sessions()) or "  none yet"),
+            "/approve": lambda _: self.decide("approve"),
+            "/reject": lambda _: self.decide("reject"),
             "/clear": lambda _: self.clear(),
             "/cold": lambda _: self.cool(),
             "/table": lambda _: show_stored(self._stack.items()),
@@ -76,6 +80,17 @@ class Chat:
         show_answer(self._invoke({"session_id": self.session_id, "message": message}))
         self._turns += 1
         save(self._stack.items(), self._store)
+
+    def decide(self, decision: str) -> None:
+        """Approve or reject what waits in this conversation, and show what comes of it."""
+        waiting = self._invoke({"session_id": self.session_id, "action": "approvals"})
+        if run := waiting.get("pending"):
+            waiting = self._invoke({"session_id": self.session_id, "action": decision, "run_id": run["run_id"]})
+            save(self._stack.items(), self._store)
+        if waiting.get("pending", waiting):
+            show_answer(waiting)
+        else:
+            console.print("  [dim]nothing waits for approval[/]")
 
     def history(self) -> None:
         """Show the conversation so far."""

@@ -46,8 +46,16 @@ def show_answer(answer: Mapping[str, Any]) -> None:
         say("tool", TOOL, tool)
     if "error" in answer:
         say("refused", "bold red", f"{answer['error']} (status {answer['status']})")
+    elif "pending" in answer:
+        show_pending(answer["pending"])
     else:
         say("agent", AGENT, answer["answer"])
+
+
+def show_pending(run: Mapping[str, Any]) -> None:
+    """Show what a run waits for."""
+    for call in run["approvals"]:
+        say("waits", "bold yellow", f"{call['tool']} {call['arguments']} needs approval")
 
 
 def show_history(items: list[dict[str, Any]]) -> None:

@@ -1,6 +1,7 @@
-"""A conversation over several invocations, each in a fresh execution environment (`make demo`).
+"""A conversation over several invocations, each in a fresh execution environment (`make demo`), and a bad day.
 
 Between two turns the environment is killed and another started cold: what the agent remembers, it has from the table.
+On the bad day two environments get the same requests at once.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import argparse
 import json
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +33,11 @@ def main() -> int:
         with local_stack.running(announce) as stack:
             introduce(stack, wanted)
             for number, name in enumerate(CONVERSATION, start=1):
-                turn(stack, number, json.loads((EVENTS / f"{name}.json").read_text()))
+                turn(stack, number, _event(name))
             conclude(stack)
+            if stack.model["MODEL_PROVIDER"] == "offline":  # others need not ask for the tool when they should
+                bad_day(stack)
+            advise()
     except RuntimeError as error:
         console.print(f"[bold red]the demo could not run:[/] {error}")
         return 1
@@ -70,11 +75,46 @@ def turn(stack: LocalStack, number: int, event: dict[str, Any]) -> None:
 
 
 def conclude(stack: LocalStack) -> None:
-    """Show what is left, what it cost, and what to do next."""
+    """Show what is left, and what it cost."""
     heading("every environment is gone; the table holds")
     show_stored(stack.items())
     heading("what the conversation cost at the table")
     show_bill(stack.bill(), len(CONVERSATION))
+
+
+def bad_day(stack: LocalStack) -> None:
+    """Deliver everything twice, to two environments at once."""
+    with stack.environment() as one, stack.environment() as other, ThreadPoolExecutor() as pool:
+
+        def at_once(event: dict[str, Any]) -> list[dict[str, Any]]:
+            return [
+                invocation.answer
+                for invocation in pool.map(lambda environment: environment.invoke(event), (one, other))
+            ]
+
+        heading("a bad day: every request comes twice, to two environments at once")
+        with console.status("two cold starts …"):
+            at_once(_event("approvals"))
+        request = _event("owned_turn") | {"message": "Please refund 25 euros for order A-17."}
+        owner = {key: request[key] for key in ("session_id", "owner")}
+        say("you", USER, request["message"])
+        asked = sorted(at_once(request), key=lambda answer: int(answer["status"]))
+        for answer in asked:
+            show_answer(answer)
+        say("you", USER, "approve")
+        decisions = at_once(_event("approve") | owner | {"run_id": asked[0]["pending"]["run_id"]})
+        for answer in sorted(decisions, key=lambda answer: int(answer["status"])):
+            show_answer(answer)
+        refunds = sum(environment.log.count("refund issued") for environment in (one, other))
+        say("tool", "magenta", f"issue_refund ran {'once' if refunds == 1 else f'{refunds} times'}")
+        history = _event("history") | owner
+        for who in (request["owner"], "mallory"):
+            found = one.invoke(history | {"owner": who}).answer["items"]
+            say("history", "dim", f"{who} finds {len(found)} items")
+
+
+def advise() -> None:
+    """Say what to do next."""
     heading("next")
     console.print(
         "  make chat                    talk to it yourself\n"
@@ -83,6 +123,11 @@ def conclude(stack: LocalStack) -> None:
         "  sam build && sam deploy      the same in your AWS account\n"
         "  make test                    what the library promises, on real engines"
     )
+
+
+def _event(name: str) -> dict[str, Any]:
+    event: dict[str, Any] = json.loads((EVENTS / f"{name}.json").read_text())
+    return event
 
 
 def _arguments() -> argparse.Namespace:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 TABLE = "sessions"
+ANSWERS = "answers"
 MODEL_VARIABLES = ("MODEL_PROVIDER", "MODEL_NAME", "MODEL_BASE_URL", "OPENAI_API_KEY")
 
 Item = Mapping[str, Mapping[str, Any]]
@@ -54,6 +55,7 @@ class LocalStack:
         return {
             "SESSION_TABLE": TABLE,
             "SESSION_TTL_SECONDS": str(30 * 86_400),
+            "IDEMPOTENCY_TABLE": ANSWERS,
             "AWS_ENDPOINT_URL_DYNAMODB": self.endpoint_url,
             "POWERTOOLS_SERVICE_NAME": "agent",
             "POWERTOOLS_METRICS_NAMESPACE": "OpenAIAgents",
@@ -95,7 +97,7 @@ def running(progress: Callable[[str], None] = lambda _: None) -> Iterator[LocalS
     rie.built_layer()
     progress("starting DynamoDB")
     with engines.start("moto") as engine, _metered(engine.endpoint_url) as endpoint_url:
-        yield LocalStack(endpoint_url, _new_table(engine.endpoint_url), chosen_model())
+        yield LocalStack(endpoint_url, _new_tables(engine.endpoint_url), chosen_model())
 
 
 def chosen_model(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -108,16 +110,17 @@ def chosen_model(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     return said | {"MODEL_PROVIDER": "openai" if "OPENAI_API_KEY" in said else "offline"}
 
 
-def _new_table(endpoint_url: str) -> Any:
+def _new_tables(endpoint_url: str) -> Any:
     credentials = {"aws_access_key_id": "local", "aws_secret_access_key": "local", "region_name": "us-east-1"}
-    table = boto3.client("dynamodb", endpoint_url=endpoint_url, **credentials)
-    table.create_table(
-        TableName=TABLE,
-        KeySchema=[{"AttributeName": "session_id", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "session_id", "AttributeType": "S"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
-    return table
+    client = boto3.client("dynamodb", endpoint_url=endpoint_url, **credentials)
+    for name, key in ((TABLE, "session_id"), (ANSWERS, "id")):
+        client.create_table(
+            TableName=name,
+            KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+    return client
 
 
 @contextmanager

@@ -34,7 +34,13 @@ def test_the_demo_shows_a_conversation_that_survives_and_what_it_cost() -> None:
     assert "Your name is Ada." in shown
     assert "The first thing you said was: “Hello, my name is Ada.”" in shown
     assert "item ada-lovelace" in shown
-    assert "4 GetItem, 9 PutItem" in shown  # a read a turn, and a write a batch: message, tool, answer
+    # A turn is a read, a write a batch (message, tool, answer), and a write each to take the lease and to give it back.
+    assert "4 GetItem, 17 PutItem" in shown
+    assert "needs approval" in shown
+    assert "the same request is being served (status 409)" in shown
+    assert "no such run waits for a decision (status 409)" in shown
+    assert "issue_refund ran once" in shown
+    assert "mallory finds 0 items" in shown
     assert f"python     {rie.python_version()}" in shown
 
 
@@ -48,6 +54,16 @@ def test_a_chat_is_picked_up_again_by_its_id(tmp_path: Path) -> None:
     assert "there is no /nonsense" in shown
     assert "requests" in shown
     assert [item["session_id"]["S"] for item in chat.load(store)] == ["bob"]
+
+
+def test_what_waits_in_a_chat_is_approved_there_after_a_restart(tmp_path: Path) -> None:
+    store = tmp_path / "chat.jsonl"
+    asked = run("tools.chat", "ada", "--store", store, typed="/approve\nRefund 25 euros for order A-17\n")
+    assert "nothing waits for approval" in asked
+    assert "needs approval" in asked
+    shown = run("tools.chat", "ada", "--store", store, typed="/approve\n/reject\n")
+    assert "Refunded 25.00 euros for order A-17." in shown
+    assert "nothing waits for approval" in shown
 
 
 def test_the_store_of_a_chat_keeps_binary_values(tmp_path: Path) -> None:
