@@ -33,6 +33,8 @@ _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 _REGULAR_FILE = 0o100644 << 16
 _UNIX = 3
 
+_NOT_OF_A_FUNCTION = ("Makefile", "requirements.txt")
+
 
 class BuildError(Exception):
     """The layer cannot be built, or would not work."""
@@ -161,24 +163,24 @@ def compile_bytecode(tree: Path, python: str, seen_as: str, modules: Iterable[st
 
 
 def make_function(source: Path, folder: Path, python: str) -> None:
-    """Make a function's artifact: its modules, compiled.
+    """Make a function's artifact: its files, and its modules compiled.
 
     Args:
-        source: The folder with the modules.
+        source: The folder with the function.
         folder: Where they go.
         python: The runtime's minor version.
     """
-    modules = sorted(path.name for path in source.glob("*.py"))
-    for name in modules:
+    names = sorted(path.name for path in source.iterdir() if path.is_file() and path.name not in _NOT_OF_A_FUNCTION)
+    for name in names:
         shutil.copyfile(source / name, folder / name)
-    compile_bytecode(folder, python, "/var/task", modules)
+    compile_bytecode(folder, python, "/var/task", (name for name in names if name.endswith(".py")))
     normalise(folder)
 
 
 def normalise(folder: Path) -> None:
     """Give every file and folder the same time and plain permissions."""
     for path in sorted(folder.rglob("*"), reverse=True):
-        path.chmod(0o755 if path.is_dir() else 0o644)
+        path.chmod(0o755 if path.is_dir() or path.suffix == ".sh" else 0o644)
         os.utime(path, (EPOCH, EPOCH))
 
 
