@@ -231,7 +231,13 @@ class Sealing:
 
     def voided(self, stored: Head, head: Head) -> Head:
         """``head``, moving the generation on if the present one was spent on a part that will never be committed."""
-        if self._void != stored.manifest.generation:
+        generation = stored.manifest.generation
+        written = self._sealed
+        unused = written is not None and (written.before.epoch, written.segment.generation) == (
+            stored.epoch,
+            generation,
+        )
+        if self._void != generation and not unused:
             return head
         generation = max(head.manifest.generation, stored.manifest.generation + 1)
         return replace(head, manifest=replace(head.manifest, generation=generation))
