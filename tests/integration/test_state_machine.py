@@ -72,7 +72,7 @@ class Sessions(RuleBasedStateMachine):
         self.now = START
         self.history: list[Any] = []
         self.expires: int | None = None
-        self.snapshot: tuple[Any, list[Any], int] | None = None
+        self.snapshot: tuple[Any, list[Any], int, int | None] | None = None
         self.writes = 0
         self.session_id = uuid.uuid4().hex
         self.ttls = [ttl for _, ttl in choices]
@@ -147,21 +147,18 @@ class Sessions(RuleBasedStateMachine):
             return
         assert snapshot.items == self.history[-limit:]
         assert snapshot.complete == (len(self.history) <= limit)
-        self.snapshot = (snapshot, self.history, self.writes)
+        self.snapshot = (snapshot, self.history, self.writes, self.expires)
         self.snapshot_of = number
 
     @precondition(lambda self: self.snapshot is not None)
     @rule(skip=st.integers(0, 20), batch=batches)
     def replace_end(self, skip: int, batch: list[Any]) -> None:
         assert self.snapshot
-        (snapshot, history, writes), self.snapshot = self.snapshot, None
+        (snapshot, history, writes, expires), self.snapshot = self.snapshot, None
         skip = min(skip, len(snapshot.items))
-        done = self.wait(snapshot.replace_suffix(skip, batch))
-        if writes != self.writes or (history and not self.history):
-            assert not done or history == self.history == []
-        else:
-            assert done
-        if done:
+        unchanged = writes == self.writes and (expires is None or self.now < expires)
+        assert self.wait(snapshot.replace_suffix(skip, batch)) == unchanged
+        if unchanged:
             kept = history[: len(history) - len(snapshot.items) + skip]
             self.wrote(self.snapshot_of, kept + batch)
 
