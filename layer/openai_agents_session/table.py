@@ -14,8 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import BotoCoreError, ChecksumError, ClientError, HTTPClientError, IncompleteReadError
 from botocore.exceptions import ConnectionError as BotoConnectionError
+from botocore.parsers import ResponseParserError
 
 from .capacity import BATCH_GET_LIMIT_BYTES, BATCH_GET_LIMIT_KEYS
 from .errors import (
@@ -48,13 +49,30 @@ _THROTTLED = frozenset(
 _FAILED = frozenset({"InternalServerError", "InternalFailure", "ServiceUnavailable", "RequestTimeout", "500", "503"})
 _DENIED = frozenset(
     {
+        "AccessDenied",
         "AccessDeniedException",
-        "UnrecognizedClientException",
-        "InvalidSignatureException",
+        "ExpiredToken",
         "ExpiredTokenException",
-        "MissingAuthenticationTokenException",
         "IncompleteSignature",
+        "IncompleteSignatureException",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "MissingAuthenticationToken",
+        "MissingAuthenticationTokenException",
+        "NotAuthorized",
+        "OptInRequired",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
     }
+)
+# What came back, if anything, was not the answer: the request may have been carried out all the same.
+_NO_ANSWER = (
+    HTTPClientError,
+    BotoConnectionError,
+    IncompleteReadError,
+    ChecksumError,
+    ResponseParserError,
+    TimeoutError,
 )
 _READS = frozenset({"get_item", "batch_get_item", "scan", "describe_table"})
 _BATCH_BYTES = BATCH_GET_LIMIT_BYTES * 3 // 4
@@ -376,7 +394,7 @@ class Table:
     async def _answer(self, operation: str, request: dict[str, Any]) -> Any:
         try:
             return await getattr(self.client, operation)(**request)
-        except (ClientError, BotoCoreError, TimeoutError) as error:
+        except (ClientError, BotoCoreError, ResponseParserError, TimeoutError) as error:
             raise _translated(self.name, error) from error
 
 
@@ -392,7 +410,7 @@ def _translated(table_name: str, error: Exception) -> Exception:
     """Our error for one of botocore's."""
     if isinstance(error, ClientError):
         return _translated_answer(table_name, error)
-    if isinstance(error, (HTTPClientError, BotoConnectionError, TimeoutError)):
+    if isinstance(error, _NO_ANSWER):
         return Unsettled(error, may_have_landed=True)
     return StorageError(f"table {table_name!r}: the request could not be made: {error}")
 
