@@ -120,7 +120,9 @@ class Sealing:
         if self._sealed is not None and self._sealed.before.epoch != stored.epoch:
             self._sealed = None
         for epoch, generation, slots in ended:
-            await self._parts.erase(epoch, generation + 1, slots)
+            left = await self._parts.erase(epoch, generation + 1, slots)
+            while left and await self.patience.pause():
+                left = await self._parts.erase(epoch, generation + 1, left)
 
     async def _run(self, target: Head, batch: Items) -> tuple[int, Items]:
         """What to seal, and how many of the newest segments are merged into it."""
