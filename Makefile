@@ -8,7 +8,7 @@ BENCH := bench-reference bench-strands bench-langgraph
 TESTED := bench-reference emulator sam ministack boto3-1.35 boto3-1.40 boto3-latest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo chat page engines layer bytecode lock test bench lint format clean
+.PHONY: help setup demo chat page engines layer bytecode lock test bench bench-layer lint format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ test: setup engines $(TESTED:%=.work/envs/%/.ready) ## all tests, or some: make 
 
 bench: setup engines $(BENCH:%=.work/envs/%/.ready) ## what a turn costs, beside other stores: docs/bench.md (10 min.)
 	@$(BIN)/python -m tools.bench $(ARGS)
+
+bench-layer: setup engines .work/envs/sam/.ready .work/envs/emulator/.ready ## what a cold start costs: docs/bench-layer.md (5 min.)
+	@$(BIN)/python -m tools.bench_layer $(ARGS)
 
 lint: setup ## style, format and types
 	@$(BIN)/ruff check && $(BIN)/ruff format --check --output-format concise && $(BIN)/mypy

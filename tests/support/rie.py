@@ -125,6 +125,12 @@ class Emulator:
             output.close()
 
     @property
+    def process_id(self) -> int:
+        """The emulator's; the runtime's own process is its child."""
+        assert self._process, "the environment is not running"
+        return self._process.pid
+
+    @property
     def log(self) -> str:
         """What the function and its runtime wrote since the start."""
         if self._output is None:
@@ -211,6 +217,7 @@ def _lambda_environ(pythonpath: Sequence[Path], timeout_seconds: int) -> dict[st
         "AWS_ACCESS_KEY_ID": "local",
         "AWS_SECRET_ACCESS_KEY": "local",
         "AWS_EC2_METADATA_DISABLED": "true",
+        "LAMBDA_TASK_ROOT": str(pythonpath[0]),  # by which the X-Ray SDK knows that it is on Lambda
         "AWS_LAMBDA_FUNCTION_NAME": "agent",
         "AWS_LAMBDA_FUNCTION_TIMEOUT": str(timeout_seconds),
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1024",

@@ -36,12 +36,15 @@ def environ(endpoint_url: str | None = None) -> dict[str, str]:
     return {**os.environ, **_QUIET, **endpoint}
 
 
-def sam(*arguments: str, endpoint_url: str | None = None, timeout: float = 180) -> str:
+def sam(
+    *arguments: str, endpoint_url: str | None = None, first_on_path: Path | None = None, timeout: float = 180
+) -> str:
     """Run the SAM CLI in the project's folder.
 
     Args:
         arguments: The command and its options.
         endpoint_url: Where AWS is.
+        first_on_path: A folder whose programs it finds first.
         timeout: Seconds after which it fails.
 
     Returns:
@@ -51,10 +54,13 @@ def sam(*arguments: str, endpoint_url: str | None = None, timeout: float = 180) 
         AssertionError: It failed; the message is what it printed.
     """
     command = [str(ENVIRONMENT / "bin" / "sam"), *arguments]
+    variables = environ(endpoint_url)
+    if first_on_path:
+        variables["PATH"] = f"{first_on_path}{os.pathsep}{variables['PATH']}"
     done = subprocess.run(
         command,
         cwd=ROOT,
-        env=environ(endpoint_url),
+        env=variables,
         capture_output=True,
         text=True,
         timeout=timeout,
