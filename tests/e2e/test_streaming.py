@@ -121,7 +121,7 @@ def test_a_stream_ends_with_the_answer_as_it_is_given_unstreamed(
     client: Client, model: StreamingModel, session_id: str
 ) -> None:
     streamed = client.send(session_id, "Hello")[-1]
-    with client.ask("POST", path_of(session_id), {"message": "Hello"}, stream=False) as answer:
+    with client.ask("POST", path_of(session_id), {"message": "Hello"}, accept="application/json") as answer:
         assert answer.headers["content-type"] == "application/json"
         assert streamed == ("done", answer.json())
     assert [item.get("role") for item in client.history(session_id)] == ["user", "assistant"] * 2

@@ -61,19 +61,17 @@ class Client:
     headers: Mapping[str, str]
 
     @contextmanager
-    def ask(self, method: str, path: str, body: Any = None, *, stream: bool = True, **headers: str) -> Iterator[Answer]:
+    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Iterator[Answer]:
         """Send a request; the connection is closed at the end of the with-block.
 
         Args:
             method: Of HTTP.
             path: Encoded.
             body: Sent as JSON; bytes as they are.
-            stream: Whether to accept an event stream.
-            **headers: More headers, their names with _ for -.
+            **headers: Headers, their names with _ for -; without an accept header, an event stream is asked for.
         """
         connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=60)
-        accept = "text/event-stream" if stream else "application/json"
-        sent = {"accept": accept, "content-type": "application/json", **self.headers}
+        sent = {"accept": "text/event-stream", "content-type": "application/json", **self.headers}
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
         content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         try:
@@ -91,7 +89,7 @@ class Client:
 
     def get(self, path: str) -> Any:
         """Read a resource as JSON."""
-        with self.ask("GET", path, stream=False) as answer:
+        with self.ask("GET", path) as answer:
             return answer.json()
 
     def history(self, session_id: str) -> list[dict[str, Any]]:
