@@ -12,6 +12,7 @@ import pytest
 from tests.support.sam import ROOT, expand, lint, sam
 
 SECRET = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:openai-AbCdEf"
+WEB_ADAPTER = "arn:aws:lambda:eu-central-1:753240598075:layer:LambdaAdapterLayerX86:27"
 VARIANTS: list[dict[str, str]] = [
     {},
     {"Architecture": "arm64", "PythonVersion": "3.12", "SnapStart": "true"},
@@ -22,6 +23,7 @@ VARIANTS: list[dict[str, str]] = [
         "OpenAIKeyParameterName": "/openai/key",
     },
     {"JwtIssuer": "https://login.example.com/", "JwtAudience": "agent"},
+    {"WebAdapterLayerArn": WEB_ADAPTER, "ServePage": "true"},
     {"KeepTable": "false", "LogRetentionDays": "90"},
 ]
 VARIANT = pytest.mark.parametrize("parameters", VARIANTS, ids=lambda parameters: ",".join(parameters) or "defaults")
@@ -194,6 +196,31 @@ def test_nobody_gets_an_answer_without_credentials() -> None:
         "ApiJwtAuthorizer"
     }
     assert iam.of_type("AWS::ApiGatewayV2::Authorizer") == []
+
+
+def test_the_streaming_function_exists_only_with_an_adapter() -> None:
+    assert "StreamingFunction" not in expand().resources
+    resources = expand(**VARIANTS[5]).resources
+    agent, streaming = (resources[name]["Properties"] for name in ("AgentFunction", "StreamingFunction"))
+    assert streaming["Layers"] == [*agent["Layers"], WEB_ADAPTER]
+    assert streaming["Handler"] == "run.sh"
+    assert (ROOT / "functions" / "agent" / "run.sh").stat().st_mode & 0o111 == 0o111
+    url = resources["StreamingFunctionUrl"]["Properties"]
+    assert (url["InvokeMode"], url["AuthType"]) == ("RESPONSE_STREAM", "AWS_IAM")
+    assert url["TargetFunctionArn"] == {"Ref": "StreamingFunctionAliaslive"}
+    told, more = (function["Environment"]["Variables"] for function in (agent, streaming))
+    assert told.items() <= more.items()
+    assert more["AWS_LWA_INVOKE_MODE"] == "response_stream"
+    assert more["AWS_LWA_PORT"] == more["PORT"]
+    assert streaming["Role"] == agent["Role"]  # whose statements the other tests look at
+
+
+def test_the_streaming_function_is_told_all_that_it_reads() -> None:
+    source = (ROOT / "functions" / "agent" / "streaming.py").read_text()
+    read = set(re.findall(r'environ\.get\("(\w+)"\)', source))
+    assert read == {"SERVE_PAGE", "HEARTBEAT_SECONDS", "PORT"}
+    streaming = expand(**VARIANTS[5]).resources["StreamingFunction"]["Properties"]
+    assert read <= streaming["Environment"]["Variables"].keys()
 
 
 def test_the_api_has_the_routes_of_the_sample_events() -> None:
