@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import signal
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -17,7 +22,9 @@ from tests.support.agent import Stage, agent_stage, until
 from tests.support.events import Client, path_of, said
 from tests.support.model import calls, says, tool_then_answer
 from tests.support.streaming_model import StreamingModel
-from tools.page import serving
+from tools.page import free_port, serving
+
+ROOT = Path(__file__).parents[2]
 
 REFUND = {"order": "A-1", "amount": 19.9}
 
@@ -245,7 +252,7 @@ def test_the_page_is_served_where_it_is_asked_for_and_lets_nothing_in(client: Cl
 
 
 def test_the_page_loads_nothing_from_elsewhere_and_never_writes_markup() -> None:
-    page = (Path(__file__).parents[2] / "functions" / "agent" / "page.html").read_text()
+    page = (ROOT / "functions" / "agent" / "page.html").read_text()
     assert "http://" not in page.replace("http://www.w3.org/2000/svg", "")
     assert "https://" not in page
     for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "srcdoc", "setHTML"):
@@ -287,3 +294,26 @@ def test_many_conversations_stream_at_once(client: Client, model: StreamingModel
     with ThreadPoolExecutor(len(names)) as pool:
         answers = list(pool.map(lambda name: said(client.send(name, f"I am {name}")), names))
     assert answers == [f"You said: I am {name}" for name in names]
+
+
+def start_page(store: Path) -> tuple[subprocess.Popen[str], str]:
+    """`make page`, and the address that it prints."""
+    command = [sys.executable, "-m", "tools.page", "--port", str(free_port()), "--store", str(store)]
+    page = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert page.stdout
+    for line in page.stdout:
+        if found := re.search(r"http://127\.0\.0\.1:\d+", line):
+            return page, found[0]
+    raise AssertionError(f"it ended with exit code {page.wait()}")
+
+
+def test_the_page_on_this_machine_keeps_its_conversations_from_one_start_to_the_next(tmp_path: Path) -> None:
+    store = tmp_path / "chat.jsonl"
+    for turns in (1, 2):
+        page, url = start_page(store)
+        with page:
+            client = Client(url, {})
+            client.send("ada", "Hello, my name is Ada.")
+            assert len(client.history("ada")) == 2 * turns
+            os.killpg(page.pid, signal.SIGINT)  # as Ctrl-C does: everybody gets it
+            assert page.wait(timeout=30) == 0
