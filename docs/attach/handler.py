@@ -1,4 +1,5 @@
 from agents import Agent, Runner
+
 from openai_agents_session.environment import open_session, run
 
 agent = Agent(name="Assistant", instructions="You are a concise, friendly assistant.")

@@ -407,9 +407,7 @@ class Connecting:
         return session
 
 
-async def create_table_if_not_exists(
-    client: DynamoDBClient, table_name: str, *, enable_ttl: bool = True
-) -> None:
+async def create_table_if_not_exists(client: DynamoDBClient, table_name: str, *, enable_ttl: bool = True) -> None:
     """Create the table, on demand, with TTL on ``ttl``. For development; deploy it as a template in production.
 
     Args:

@@ -246,7 +246,7 @@ def from_attributes(session_id: str, attributes: Attributes | None, now: int) ->
 def _own(session_id: str, attributes: Attributes) -> Head:
     record = RecordReader(_binary(attributes["state"]))
     if record.number() != _FORMAT:
-        raise UnknownFormatError("the head's format is not one this version knows")
+        raise UnknownFormatError("its format is not one this version knows: use the version that wrote it")
     epoch, created, tail_count = record.raw(EPOCH_BYTES), record.number(), record.number()
     commit = _binary(attributes["commit"])
     if len(commit) != COMMIT_BYTES:

@@ -190,7 +190,9 @@ class Manifest:
         """
         record = RecordReader(packed)
         if record.number() != _FORMAT:
-            raise UnknownFormatError("the manifest's format is not one this version knows")
+            raise UnknownFormatError(
+                "the manifest's format is not one this version knows: use the version that wrote it"
+            )
         generation, slot_count, expires = record.number(), record.number(), record.number()
         segments = []
         for _ in range(record.number()):

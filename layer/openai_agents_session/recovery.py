@@ -136,9 +136,7 @@ async def recover(engine: Engine) -> RecoveryReport:
     try:
         stored = from_attributes(engine.session_id, item, engine.now())
     except UnknownFormatError as error:
-        raise CorruptSessionError(
-            engine.session_id, "head", f"{error}: use the version that wrote it", intact_items=0, total_items=None
-        ) from error
+        raise CorruptSessionError(engine.session_id, "head", str(error), intact_items=None, total_items=None) from error
     except DamagedRecordError:
         return await _rebuilt(engine, item or {}, patience)
     head = engine.owned(stored)

@@ -74,6 +74,7 @@ class Sessions(RuleBasedStateMachine):
         self.expires: int | None = None
         self.snapshot: tuple[Any, list[Any], int, int | None] | None = None
         self.writes = 0
+        self.head_was_deleted = False
         self.session_id = uuid.uuid4().hex
         self.ttls = [ttl for _, ttl in choices]
         cache = SegmentCache()
@@ -130,7 +131,10 @@ class Sessions(RuleBasedStateMachine):
     @rule(number=who)
     def clear(self, number: int) -> None:
         self.wait(self.objects[number].clear_session())
-        assert self.stored() == {}
+        left = self.stored()
+        # What lay beside a head that DynamoDB has deleted is known to nobody: it goes when its own time has come.
+        assert all("ttl" in part for part in left.values())
+        assert left == {} or self.head_was_deleted
         self.history, self.expires = [], None
         self.writes += 1
 
@@ -181,12 +185,14 @@ class Sessions(RuleBasedStateMachine):
     def delete_expired(self, seed: int, share: float) -> None:
         """DynamoDB deletes what has expired, in no order, sooner or later."""
         chance = random.Random(seed)
-        for key, item in self.stored().items():
+        for key, item in sorted(self.stored().items()):
             if "ttl" in item and int(item["ttl"]["N"]) <= self.now and chance.random() < share:
+                self.head_was_deleted |= key == self.session_id
                 self.wait(self.client.delete_item(TableName=self.table, Key={"session_id": {"S": key}}))
 
     def stored(self) -> dict[str, Any]:
-        return {item["session_id"]["S"]: item for item in self.wait(stored_items(self.client, self.table))}
+        items = self.wait(stored_items(self.client, self.table))
+        return {key: item for item in items if (key := item["session_id"]["S"]).startswith(self.session_id)}
 
     @invariant()
     def every_part_is_known_and_outlives_its_session(self) -> None:
