@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .capacity import ITEM_LIMIT_BYTES
@@ -250,7 +250,7 @@ class Engine:
         if not sealing.wrote:
             return
         with contextlib.suppress(SessionError):
-            await sealing.clean_up(await self._read_head(Patience(0)))
+            await sealing.clean_up(await self._read_head(Patience(min(2, self.options.patience_seconds))))
 
     async def pop(self) -> Any:
         """Remove the newest item and return it; None when there is none."""
@@ -432,71 +432,99 @@ class Engine:
             fenced: Whether the lease must allow it.
             repeatable: Whether the plan may be carried out again after it has, to no other effect.
         """
-        patience = self.patience()
-        head, self._known = self._known, None
-        fresh = False
-        doubts: list[Doubt] = []
+        course = _Course(self.patience(), self._known)
+        self._known = None
         while True:
-            if head is None:
-                head, fresh = await self._reread(patience, doubts), True
-            landed = self._landed(head, doubts, repeatable)
+            head = await self._seen(course)
+            landed = self._landed(head, course.doubts, repeatable)
             if landed is not None and landed.final:
                 self._known = head
                 return landed.result
-            if landed is not None or (doubts and not doubts[0].expected.is_same(head)):
-                doubts = []  # what has not landed on a head that is gone never will
+            if landed is not None or (course.doubts and not course.doubts[0].expected.is_same(head)):
+                course.doubts = []  # what has not landed on a head that is gone never will
             self._pending_commit = self._commits.next()
             view = self._view(head)
-            try:
-                self._check_owner(view.base)
-                if fenced:
-                    self._check_lease(view.base)
-                step = await plan(view)
-            except _StaleHead:
-                head = None
+            step = await self._planned(course, view, plan, fenced=fenced)
+            if step is None:
+                course.head = None
                 continue
-            except SessionError as error:
-                if not fresh:
-                    head = None
-                    continue
-                if doubts and isinstance(error, UnavailableError):
-                    raise self._gave_up(patience, doubts) from error
-                raise
             if step.head is None:
-                if not fresh:  # no write will tell whether the head that we remembered is still the one
-                    head = None
-                    continue
                 self._known = head
                 return step.result
-            written = await self._prepared(view, step.head, KEEP_CONTENDED if patience.retries else KEEP)
-            try:
-                await self.put(written, head)
-            except Refused as refusal:
-                self._observe("conflict")
-                if refusal.retried:
-                    doubts.append(Doubt(step, head, written))
-                head, fresh = (await self.inspected(refusal.item) if refusal.told else None), True
-                if not _is_in(head, doubts) and not await patience.pause(conflict=True):
-                    raise self._gave_up(patience, doubts) from None
-                if patience.retries > _CROWD and not _is_in(head, doubts):
-                    head = None  # others have written meanwhile: reading costs a fifth of being refused again
+            if not await self._made(course, view, step, step.head):
                 continue
-            except Unsettled as failure:
-                self._observe("retry")
-                if failure.may_have_landed:
-                    doubts.append(Doubt(step, head, written))
-                    head = None
-                if not await patience.pause():
-                    if doubts:
-                        raise self._gave_up(patience, doubts) from failure.cause
-                    raise unavailable(self.table.name, patience, failure) from failure.cause
-                continue
-            self._known, head, fresh = written, written, True
-            if written.ttl is not None and view.stored.ttl is None and view.stored.manifest.slot_count:
-                await self.parts.bound(written)
             if step.final:
                 return step.result
-            self._known, doubts = None, []
+            self._known, course.doubts = None, []
+
+    async def _seen(self, course: _Course) -> Head:
+        """The head to start from: the one at hand, or else the one in the table."""
+        if course.head is None:
+            course.head, course.fresh = await self._reread(course.patience, course.doubts), True
+        return course.head
+
+    async def _planned(self, course: _Course, view: View, plan: Plan, *, fenced: bool) -> Step | None:
+        """What the plan makes of the head; None when it must be read first.
+
+        A write finds out by itself whether the head that we remembered is still the one. Nothing else may be concluded
+        from it: neither that there is nothing to do, nor that something is wrong.
+        """
+        try:
+            self._check_owner(view.base)
+            if fenced:
+                self._check_lease(view.base)
+            step = await plan(view)
+        except _StaleHead:
+            return None
+        except SessionError as error:
+            if not course.fresh:
+                return None
+            if course.doubts and isinstance(error, UnavailableError):
+                raise self._gave_up(course.patience, course.doubts) from error
+            raise
+        return None if step.head is None and not course.fresh else step
+
+    async def _made(self, course: _Course, view: View, step: Step, head: Head) -> bool:
+        """Whether the step's write landed for certain; if not, after a pause, with the head to go on from."""
+        written = await self._prepared(view, head, KEEP_CONTENDED if course.patience.retries else KEEP)
+        doubt = Doubt(step, view.stored, written)
+        try:
+            await self.put(written, view.stored)
+        except Refused as refusal:
+            self._observe("conflict")
+            await self._refused(course, refusal, doubt)
+            return False
+        except Unsettled as failure:
+            self._observe("retry")
+            await self._unsettled(course, failure, doubt)
+            return False
+        self._known, course.head, course.fresh = written, written, True
+        if written.ttl is not None and view.stored.ttl is None and view.stored.manifest.slot_count:
+            await self.parts.bound(written)
+        return True
+
+    async def _refused(self, course: _Course, refusal: Refused, doubt: Doubt) -> None:
+        """Another writer was first, or it was our own write, sent again without our knowledge."""
+        if refusal.retried:
+            course.doubts.append(doubt)
+        course.head, course.fresh = (await self.inspected(refusal.item) if refusal.told else None), True
+        if _is_in(course.head, course.doubts):
+            return
+        if not await course.patience.pause(conflict=True):
+            raise self._gave_up(course.patience, course.doubts) from None
+        if course.patience.retries > _CROWD:
+            course.head = None  # others have written meanwhile: reading costs a fifth of being refused again
+
+    async def _unsettled(self, course: _Course, failure: Unsettled, doubt: Doubt) -> None:
+        """The write failed, or its answer was lost."""
+        if failure.may_have_landed:
+            course.doubts.append(doubt)
+            course.head = None
+        if await course.patience.pause():
+            return
+        if course.doubts:
+            raise self._gave_up(course.patience, course.doubts) from failure.cause
+        raise unavailable(self.table.name, course.patience, failure) from failure.cause
 
     async def _reread(self, patience: Patience, doubts: list[Doubt]) -> Head:
         try:
@@ -715,6 +743,23 @@ def _corrupt_head(session_id: str, cause: BaseException | None, intact_items: in
 
 def _is_in(head: Head | None, doubts: list[Doubt]) -> bool:
     return head is not None and any(doubt.commit in head.receipts for doubt in doubts)
+
+
+@dataclass(slots=True)
+class _Course:
+    """An operation under way.
+
+    Attributes:
+        patience: Its retries.
+        head: The head to start from next; None when it has to be read.
+        fresh: Whether that came from the table since the operation began, rather than from our memory.
+        doubts: Writes to replace one head, of which one may have landed.
+    """
+
+    patience: Patience
+    head: Head | None
+    fresh: bool = False
+    doubts: list[Doubt] = field(default_factory=list)
 
 
 class _StaleHead(Exception):

@@ -20,6 +20,7 @@ from .wire import RecordReader, RecordWriter, UnknownFormatError
 SEPARATOR = "#~"
 """Stands between a session's id and what is derived from it; no session id may contain it."""
 
+MARK_BYTES = 2
 _FORMAT = 1
 
 
@@ -38,6 +39,8 @@ class Segment:
         count: How many of its items belong to the history; a pop lowers it, the rest is garbage.
         level: 0 as sealed, one more each time segments merged into it.
         kilobytes: Its stored size, rounded up.
+        mark: The beginning of the put id of its parts. Once a slot was erased, a writer that was late may write it under
+            the same generation; who still has the head from before must not take that for the segment.
     """
 
     slots: tuple[int, ...]
@@ -45,6 +48,7 @@ class Segment:
     count: int
     level: int
     kilobytes: int
+    mark: bytes = bytes(MARK_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +179,7 @@ class Manifest:
                 *segment.slots,
             ):
                 record.number(number)
+            record.raw(segment.mark)
         record.number(len(self.free))
         for slot, kilobytes in self.free:
             record.number(slot)
@@ -198,7 +203,7 @@ class Manifest:
         for _ in range(record.number()):
             level, age, count, kilobytes = (record.number() for _ in range(4))
             slots = tuple(record.number() for _ in range(record.number()))
-            segments.append(Segment(slots, generation - age, count, level, kilobytes))
+            segments.append(Segment(slots, generation - age, count, level, kilobytes, record.raw(MARK_BYTES)))
         free = tuple((record.number(), record.number()) for _ in range(record.number()))
         return cls(tuple(segments), free, slot_count, generation, expires)
 

@@ -103,7 +103,7 @@ class PartsStore:
             self._options.cache.put(self._cache_key(epoch, segment), items)
 
     def _cache_key(self, epoch: bytes, segment: Segment) -> tuple[object, ...]:
-        return (*self._table.identity, self._session_id, epoch, segment.generation, segment.slots)
+        return (*self._table.identity, self._session_id, epoch, segment.generation, segment.mark, segment.slots)
 
     async def _fetch(
         self, epoch: bytes, segments: Sequence[Segment], patience: Patience, *, consistent: bool
@@ -136,7 +136,7 @@ class PartsStore:
                 raise _DamagedPart(key, "it is missing")
             if part is None:
                 raise _DamagedPart(key, "it is not a part that can be read")
-            if (part.epoch, part.generation) != (epoch, segment.generation):
+            if (part.epoch, part.generation, part.mark) != (epoch, segment.generation, segment.mark):
                 raise _DamagedPart(key, "it holds something else")
             if (part.index, part.chunks) != (index, len(segment.slots)):
                 raise _DamagedPart(key, "it is another chunk")
