@@ -39,8 +39,8 @@ class Segment:
         count: How many of its items belong to the history; a pop lowers it, the rest is garbage.
         level: 0 as sealed, one more each time segments merged into it.
         kilobytes: Its stored size, rounded up.
-        mark: The beginning of the put id of its parts. Once a slot was erased, a writer that was late may write it under
-            the same generation; who still has the head from before must not take that for the segment.
+        mark: The beginning of the put id of its parts. Once a slot was erased, a writer that was late may write it
+            under the same generation; who still has the head from before must not take that for the segment.
     """
 
     slots: tuple[int, ...]
@@ -246,3 +246,8 @@ class Part:
     written: int
     expires: int | None
     is_intact: bool = True
+
+    @property
+    def mark(self) -> bytes:
+        """What tells it from another of the same slot and generation."""
+        return self.put_id[:MARK_BYTES]

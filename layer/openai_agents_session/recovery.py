@@ -235,7 +235,7 @@ def _history(parts: Sequence[Part]) -> list[Segment]:
                 kept.append((start, replace(segment, count=min(segment.count, first - start))))
         slots = tuple(_slot(part) for part in chunks)
         size = sum(write_units(len(part.data) + 256) for part in chunks)
-        history = [*kept, (first, Segment(slots, generation, chunks[0].count, 0, size))]
+        history = [*kept, (first, Segment(slots, generation, chunks[0].count, 0, size, chunks[0].mark))]
     return [segment for _, segment in history]
 
 

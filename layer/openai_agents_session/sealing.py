@@ -201,6 +201,7 @@ class Sealing:
             count=run.count,
             level=target.manifest.level_above(merged),
             kilobytes=sum(write_units(item_size(part_attributes(part))) for part in parts),
+            mark=parts[0].mark,
         )
         self._parts.remember(stored.epoch, segment, run.decode())
         self._observe("merge" if merged else "seal")

@@ -338,6 +338,36 @@ async def test_a_clear_in_doubt_leaves_what_began_after_it(
     assert await unknown_parts(client, table) == []
 
 
+async def test_a_part_that_arrives_late_is_not_taken_for_another(
+    client: DynamoDBClient, connect: Connect, proxy: FaultProxy, table: str
+) -> None:
+    """Two writers sealed into one slot, one of them late: its part comes when the other's was cleared away, under the
+    same generation, and a reader who still has the head from before does not take it for what the head means."""
+    other = DynamoDBSession("s", client, table, options=TINY)
+    await Step("add", batch("a", 1, 240)).perform(other)
+    behind = await connect(proxy.url, attempts=1)
+    late, reader = (DynamoDBSession("s", behind, table, options=TINY) for _ in range(2))
+    await read(late)
+    await Step("add", batch("b", 1, 240)).perform(other)  # seals
+    straggler = Straggler()
+    proxy.on(_is_put_of_a_part, straggler.fault)
+    await Step("add", batch("c", 1, 240)).perform(late)  # and would have
+    before = await read(other)
+    assert before == ("a.0", "b.0", "c.0")
+
+    async def clear_and_let_go() -> None:
+        await other.clear_session()
+        (reply,) = await straggler.let_go()
+        assert reply.status == 200
+
+    proxy.on("BatchGetItem", faults.before(clear_and_let_go))
+    assert await read(reader) in {before, ()}
+
+
+def _is_put_of_a_part(request: faults.Request) -> bool:
+    return "#~" in str(request.payload.get("Item", {}).get("session_id"))
+
+
 async def test_a_forgotten_receipt_is_told(
     client: DynamoDBClient, connect: Connect, proxy: FaultProxy, table: str
 ) -> None:
@@ -392,10 +422,7 @@ async def test_large_batches_whose_parts_cannot_be_written_give_up(
     session = DynamoDBSession("s", behind, table, options=replace(DEFAULT, patience_seconds=0.5))
     await session.add_items([*batch("a", 1, 100)])  # type: ignore[list-item]
 
-    def of_a_part(request: faults.Request) -> bool:
-        return "#~" in str(request.payload.get("Item", {}).get("session_id"))
-
-    proxy.on(of_a_part, faults.throttled, times=1 << 30)
+    proxy.on(_is_put_of_a_part, faults.throttled, times=1 << 30)
     began = asyncio.get_running_loop().time()
     with pytest.raises(UnavailableError):
         await session.add_items([*batch("b", 1, 600_000)])  # type: ignore[list-item]
