@@ -8,7 +8,7 @@ BENCH := bench-reference bench-strands bench-langgraph
 TESTED := attach bench-reference emulator sam ministack boto3-1.35 boto3-1.40 boto3-latest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo chat page engines layer bytecode lock test bench bench-layer lint format clean
+.PHONY: help setup demo chat page engines layer bytecode lock test test-docker bench bench-layer lint format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ page: setup .work/envs/emulator/.ready ## the same in a browser, with answers th
 
 test: setup engines $(TESTED:%=.work/envs/%/.ready) ## all tests, or some: make test ARGS="tests/unit -k head"
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-docker: setup .work/envs/sam/.ready .work/envs/emulator/.ready ## sam local invoke, in containers; needs Docker
+	@$(BIN)/python -m tools.docker_events --runtime $(RUNTIME)
 
 bench: setup engines $(BENCH:%=.work/envs/%/.ready) ## what a turn costs, beside other stores: docs/bench.md (10 min.)
 	@$(BIN)/python -m tools.bench $(ARGS)

@@ -27,11 +27,12 @@ _LARGEST_REQUEST_BYTES = 64 * 1024 * 1024
 
 
 @contextmanager
-def running(port: int = 0) -> Iterator[str]:
+def running(port: int = 0, host: str = HOST) -> Iterator[str]:
     """Serve from a thread of this process.
 
     Args:
         port: Where to listen; 0 for a free one.
+        host: The address to listen on.
 
     Yields:
         The endpoint's URL.
@@ -41,7 +42,7 @@ def running(port: int = 0) -> Iterator[str]:
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # waiting is what one worker is for
     server = waitress.create_server(
         DomainDispatcherApplication(create_backend_app),
-        host=HOST,
+        host=host,
         port=port,
         threads=1,
         connection_limit=_LONGEST_QUEUE,
@@ -51,7 +52,7 @@ def running(port: int = 0) -> Iterator[str]:
     )
     threading.Thread(target=server.run, daemon=True).start()
     try:
-        yield f"http://{HOST}:{server.effective_port}"
+        yield f"http://{host}:{server.effective_port}"
     finally:
         server.close()
 

@@ -1,0 +1,134 @@
+"""Every sample event through `sam local invoke`, in real containers (`make test-docker`).
+
+It needs a Docker engine and the image of Lambda's runtime: the one that the SAM CLI pulls, or one of the same tag that
+is there already. The table is DynamoDB as emulated by moto, on the address of the host that containers reach, for as
+long as this runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from tests.support import rie
+from tests.support.sam import ROOT, build, sam
+from tools import local_dynamodb
+
+EVENTS = ROOT / "events"
+WORK = ROOT / ".work" / "docker"
+FUNCTION = "AgentFunction"
+TABLE, ANSWERS = "agent-sessions", "agent-answers"
+
+REFUSED = {"bad_request": 400, "http_bad_request": 400}
+"""Events that are wrong on purpose."""
+
+FIRST = ("first_turn", "tool_turn", "follow_up", "recall", "refund", "approvals", "approve")
+"""Events that tell a story; the others follow in any order."""
+
+
+def main() -> int:
+    """Invoke the function with each event; the number of failures is the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runtime", default="3.13", help="the template's Python")
+    parser.add_argument("--events", nargs="*", help="names of events; all of them by default")
+    arguments = parser.parse_args()
+    gateway = host_address()
+    image = f"public.ecr.aws/lambda/python:{arguments.runtime}-{rie.architecture()}"
+    present = bool(docker("images", "--quiet", image))
+    artifacts = build(WORK, Architecture=rie.architecture(), PythonVersion=arguments.runtime)
+    with local_dynamodb.running(host=gateway) as url:
+        create_tables(url)
+        variables = WORK / "variables.json"
+        variables.write_text(json.dumps({FUNCTION: environment(url)}))
+        options = ["--env-vars", str(variables), *(["--skip-pull-image"] if present else [])]
+        names = arguments.events or in_order()
+        failures = sum(not invoke(artifacts, name, options) for name in names)
+    print(f"{len(names) - failures} passed, {failures} failed")
+    return min(failures, 100)
+
+
+def docker(*arguments: str) -> str:
+    """What the Docker client prints; ends the program where there is no engine."""
+    try:
+        done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=30, check=False)
+    except FileNotFoundError:
+        sys.exit("make test-docker needs Docker: there is no docker command on this machine")
+    if done.returncode:
+        sys.exit(f"make test-docker needs a Docker engine that this user may use: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def host_address() -> str:
+    """Where containers reach this machine: the bridge's gateway, by default the first address of its network."""
+    (bridge,) = json.loads(docker("network", "inspect", "bridge"))
+    config = bridge["IPAM"]["Config"][0]
+    gateway: str = config.get("Gateway") or str(next(ipaddress.ip_network(config["Subnet"]).hosts()))
+    return gateway
+
+
+def create_tables(url: str) -> None:
+    """The template's tables, as far as an emulated DynamoDB needs to know them."""
+    credentials = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
+    client = boto3.client("dynamodb", endpoint_url=url, region_name="us-east-1", **credentials)
+    for name, key in ((TABLE, "session_id"), (ANSWERS, "id")):
+        client.create_table(
+            TableName=name,
+            KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+
+
+def environment(url: str) -> dict[str, str]:
+    """The function's variables where CloudFormation does not resolve them."""
+    return {
+        "SESSION_TABLE": TABLE,
+        "IDEMPOTENCY_TABLE": ANSWERS,
+        "AWS_ENDPOINT_URL_DYNAMODB": url,
+        "MODEL_PROVIDER": "offline",
+        "OPENAI_API_KEY_SECRET": "",
+        "OPENAI_API_KEY_PARAMETER": "",
+        "POWERTOOLS_TRACE_DISABLED": "true",
+    }
+
+
+def in_order() -> list[str]:
+    """The events' names, the story first."""
+    names = sorted(path.stem for path in EVENTS.glob("*.json"))
+    return [*FIRST, *(name for name in names if name not in FIRST)]
+
+
+def invoke(artifacts: Path, name: str, options: list[str]) -> bool:
+    """Invoke the function in a container of its own; print what came of it."""
+    template = ("--template-file", str(artifacts / "template.yaml"))
+    try:
+        printed = sam("local", "invoke", FUNCTION, *template, "--event", str(EVENTS / f"{name}.json"), *options)
+    except AssertionError as error:
+        print(f"FAILED  {name}\n{error}")
+        return False
+    answer = json.loads(printed.strip().splitlines()[-1])
+    passed = is_right(name, answer)
+    print(f"{'passed' if passed else 'FAILED'}  {name:24} {json.dumps(answer)[:90]}", flush=True)
+    return passed
+
+
+def is_right(name: str, answer: Mapping[str, Any]) -> bool:
+    """Whether the function answered, and refused only what is wrong on purpose or asks for what is not there."""
+    if "batchItemFailures" in answer:
+        return not answer["batchItemFailures"]
+    status = answer.get("statusCode", answer.get("status"))
+    if name in REFUSED:
+        return bool(status == REFUSED[name])
+    return isinstance(status, int) and status < 500 and "errorType" not in answer
+
+
+if __name__ == "__main__":
+    sys.exit(main())
