@@ -16,16 +16,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import boto3
-
 from tests.support import rie
 from tests.support.sam import ROOT, build, sam
 from tools import local_dynamodb
+from tools.local_stack import ANSWERS, TABLE, new_tables
 
 EVENTS = ROOT / "events"
 WORK = ROOT / ".work" / "docker"
 FUNCTION = "AgentFunction"
-TABLE, ANSWERS = "agent-sessions", "agent-answers"
 
 REFUSED = {"bad_request": 400, "http_bad_request": 400}
 """Events that are wrong on purpose."""
@@ -45,7 +43,7 @@ def main() -> int:
     present = bool(docker("images", "--quiet", image))
     artifacts = build(WORK, Architecture=rie.architecture(), PythonVersion=arguments.runtime)
     with local_dynamodb.running(host=gateway) as url:
-        create_tables(url)
+        new_tables(url)
         variables = WORK / "variables.json"
         variables.write_text(json.dumps({FUNCTION: environment(url)}))
         options = ["--env-vars", str(variables), *(["--skip-pull-image"] if present else [])]
@@ -72,19 +70,6 @@ def host_address() -> str:
     config = bridge["IPAM"]["Config"][0]
     gateway: str = config.get("Gateway") or str(next(ipaddress.ip_network(config["Subnet"]).hosts()))
     return gateway
-
-
-def create_tables(url: str) -> None:
-    """The template's tables, as far as an emulated DynamoDB needs to know them."""
-    credentials = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
-    client = boto3.client("dynamodb", endpoint_url=url, region_name="us-east-1", **credentials)
-    for name, key in ((TABLE, "session_id"), (ANSWERS, "id")):
-        client.create_table(
-            TableName=name,
-            KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
 
 
 def environment(url: str) -> dict[str, str]:

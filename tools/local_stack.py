@@ -97,7 +97,7 @@ def running(progress: Callable[[str], None] = lambda _: None) -> Iterator[LocalS
     rie.built_layer()
     progress("starting DynamoDB")
     with engines.start("moto") as engine, _metered(engine.endpoint_url) as endpoint_url:
-        yield LocalStack(endpoint_url, _new_tables(engine.endpoint_url), chosen_model())
+        yield LocalStack(endpoint_url, new_tables(engine.endpoint_url), chosen_model())
 
 
 def chosen_model(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -110,7 +110,8 @@ def chosen_model(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     return said | {"MODEL_PROVIDER": "openai" if "OPENAI_API_KEY" in said else "offline"}
 
 
-def _new_tables(endpoint_url: str) -> Any:
+def new_tables(endpoint_url: str) -> Any:
+    """Make the template's tables, as far as an emulated DynamoDB needs to know them; return the client that did."""
     credentials = {"aws_access_key_id": "local", "aws_secret_access_key": "local", "region_name": "us-east-1"}
     client = boto3.client("dynamodb", endpoint_url=endpoint_url, **credentials)
     for name, key in ((TABLE, "session_id"), (ANSWERS, "id")):

@@ -8,15 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.agent import Stage, agent_stage, body, calling, event, until
+from tests.support.agent import Stage, body, calling, event, until
 from tests.support.model import FakeModel, tool_then_answer
 from tests.support.rie import Emulator
-
-
-@pytest.fixture(scope="module")
-def stage() -> Iterator[Stage]:
-    with agent_stage() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -7,27 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.agent import Stage, agent_stage, body, calling, event
+from tests.support.agent import Stage, body, calling, event
 from tests.support.model import FakeModel
 from tests.support.rie import Emulator
-
-
-@pytest.fixture(scope="module")
-def stage() -> Iterator[Stage]:
-    with agent_stage() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[FakeModel]:
-    with FakeModel() as running:
-        yield running
-
-
-@pytest.fixture
-def model(server: FakeModel) -> FakeModel:
-    server.reset()
-    return server
 
 
 @pytest.fixture(scope="module")

@@ -11,18 +11,12 @@ from urllib.parse import quote
 import pytest
 
 from identity import stored_id
-from tests.support.agent import Stage, agent_stage, body, event
+from tests.support.agent import Stage, body, event
 from tests.support.rie import Emulator
 
 ADA = "jwt:https://login.example.com/ 3f1c2a9e-ada"
 SECRET = "the password is swordfish"
 HERS = ["ada-lovelace", "a/b", "Ümläut 👩‍💻", "case", "x" * 1000, "a%2Fb", "ada@example.com"]
-
-
-@pytest.fixture(scope="module")
-def stage() -> Iterator[Stage]:
-    with agent_stage() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -9,14 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.agent import Stage, agent_stage, event
+from tests.support.agent import Stage, event
 from tests.support.rie import Emulator
-
-
-@pytest.fixture(scope="module")
-def stage() -> Iterator[Stage]:
-    with agent_stage() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
