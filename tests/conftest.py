@@ -18,9 +18,9 @@ import pytest
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession, get_session
 
-from tests.support import engines
-from tests.support.engines import Engine
-from tests.support.proxy import FaultProxy
+from tools.emulation import engines
+from tools.emulation.engines import Engine
+from tools.emulation.proxy import FaultProxy
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient

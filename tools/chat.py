@@ -14,9 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.support import rie
 from tools import local_stack
 from tools.conversation import USER, announce, console, heading, show_answer, show_bill, show_history, show_stored
+from tools.emulation import rie
 from tools.local_stack import Item, LocalStack
 
 STORE = rie.ROOT / ".work" / "chat.jsonl"

@@ -14,7 +14,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from tests.support import meter
+from tools.emulation import meter
 
 console = Console(highlight=False)
 

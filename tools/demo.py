@@ -16,9 +16,9 @@ from typing import Any
 
 from rich.panel import Panel
 
-from tests.support import rie
 from tools import local_stack
 from tools.conversation import USER, announce, console, heading, say, show_answer, show_bill, show_stored
+from tools.emulation import rie
 from tools.local_stack import LocalStack
 
 EVENTS = Path(__file__).resolve().parents[1] / "events"

@@ -16,9 +16,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.support import rie
-from tests.support.sam import ROOT, build, sam
 from tools import local_dynamodb
+from tools.emulation import rie
+from tools.emulation.sam import ROOT, build, sam
 from tools.local_stack import ANSWERS, TABLE, new_tables
 
 EVENTS = ROOT / "events"

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from tests.support import engines, rie
-from tests.support.meter import Bill
+from tools.emulation import engines, rie
+from tools.emulation.meter import Bill
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,7 +126,7 @@ def new_tables(endpoint_url: str) -> Any:
 
 @contextmanager
 def _metered(endpoint_url: str) -> Iterator[str]:
-    command = [sys.executable, "-m", "tests.support.proxy", endpoint_url]
+    command = [sys.executable, "-m", "tools.emulation.proxy", endpoint_url]
     with subprocess.Popen(command, cwd=rie.ROOT, stdout=subprocess.PIPE, text=True) as proxy:
         assert proxy.stdout
         try:

@@ -19,10 +19,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support import rie
 from tools import local_stack
 from tools.chat import STORE, load, save
 from tools.conversation import announce, console
+from tools.emulation import rie
 
 HOST = "127.0.0.1"
 LOG = ".work/page.log"

@@ -14,17 +14,17 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from . import client as clients
-from .capacity import KEY_LIMIT_BYTES
-from .engine import Engine
 from .errors import InvalidInputError, LeaseUnavailableError, SessionClosedError, SessionError, StorageError
 from .events import Event
-from .items import Items, from_batch
-from .manifest import SEPARATOR
 from .options import StorageOptions
-from .patience import Patience
-from .recovery import RecoveryReport, SessionInfo, describe, recover
-from .table import Table
-from .window import whole_start
+from .storage.capacity import KEY_LIMIT_BYTES
+from .storage.items import Items, from_batch
+from .storage.manifest import SEPARATOR
+from .storage.operations import Engine
+from .storage.recovery import RecoveryReport, SessionInfo, describe, recover
+from .storage.retry import RetryBudget
+from .storage.table import Table
+from .tool_calls import whole_start
 
 if TYPE_CHECKING:
     from agents.items import TResponseInputItem
@@ -180,7 +180,7 @@ class DynamoDBSession:
         """Whether the table can be read with these credentials. Reads one item."""
         async with self._open():
             try:
-                await self._table.read_item(self.session_id, Patience(self._options.patience_seconds))
+                await self._table.read_item(self.session_id, RetryBudget(self._options.patience_seconds))
             except StorageError:
                 return False
             return True
@@ -297,7 +297,7 @@ class DynamoDBSession:
             await self._release_lease()
 
     async def _take_lease(self, seconds: float, wait_seconds: float) -> None:
-        patience, end = Patience(min(wait_seconds, seconds)), time.monotonic() + seconds
+        patience, end = RetryBudget(min(wait_seconds, seconds)), time.monotonic() + seconds
         while True:
             milliseconds = max(1, int((end - time.monotonic()) * 1000))
             async with self._open():

@@ -39,8 +39,8 @@ from aiobotocore.session import AioSession
 
 from .client import OwnedClient
 from .dynamodb import DynamoDBSession
-from .patience import reseed
-from .receipts import renew_writers
+from .storage.receipts import renew_writers
+from .storage.retry import reseed
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient

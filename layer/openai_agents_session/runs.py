@@ -39,8 +39,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from .dynamodb import _settled
 from .errors import InvalidInputError, RunNotPendingError
-from .items import from_batch
-from .manifest import SEPARATOR
+from .storage.items import from_batch
+from .storage.manifest import SEPARATOR
 
 if TYPE_CHECKING:
     from .dynamodb import DynamoDBSession

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.agent import Stage, agent_stage
-from tests.support.model import FakeModel
+from tools.emulation.model import FakeModel
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ import pytest
 
 from openai_agents_session import create_table_if_not_exists
 from openai_agents_session.environment import EnvironmentSettings, ExecutionEnvironment
-from tests.support import engines, rie
-from tests.support.engines import Engine
-from tests.support.rie import Emulator, FunctionError
+from tools.emulation import engines, rie
+from tools.emulation.engines import Engine
+from tools.emulation.rie import Emulator, FunctionError
 
 EVENTS = Path(__file__).resolve().parents[2] / "events"
 

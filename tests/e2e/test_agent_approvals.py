@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.support.agent import Stage, body, calling, event, until
-from tests.support.model import FakeModel, tool_then_answer
-from tests.support.rie import Emulator
+from tools.emulation.model import FakeModel, tool_then_answer
+from tools.emulation.rie import Emulator
 
 
 @pytest.fixture(scope="module")

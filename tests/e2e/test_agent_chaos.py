@@ -11,11 +11,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.support import engines, faults
 from tests.support.agent import stage_on
-from tests.support.faults import Fault
-from tests.support.proxy import FaultProxy
-from tests.support.rie import Emulator
+from tools.emulation import engines, faults
+from tools.emulation.faults import Fault
+from tools.emulation.proxy import FaultProxy
+from tools.emulation.rie import Emulator
 
 CONVERSATIONS = 200
 ENVIRONMENTS = 4

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.support.agent import Stage, body, calling, event
-from tests.support.model import FakeModel
-from tests.support.rie import Emulator
+from tools.emulation.model import FakeModel
+from tools.emulation.rie import Emulator
 
 
 @pytest.fixture(scope="module")

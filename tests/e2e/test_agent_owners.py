@@ -12,7 +12,7 @@ import pytest
 
 from identity import stored_id
 from tests.support.agent import Stage, body, event
-from tests.support.rie import Emulator
+from tools.emulation.rie import Emulator
 
 ADA = "jwt:https://login.example.com/ 3f1c2a9e-ada"
 SECRET = "the password is swordfish"

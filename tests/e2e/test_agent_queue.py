@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.agent import Stage, event
-from tests.support.rie import Emulator
+from tools.emulation.rie import Emulator
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.support.agent import Stage, body, calling, event, until
-from tests.support.model import FakeModel, tool_then_answer
-from tests.support.rie import Emulator, FunctionError
+from tools.emulation.model import FakeModel, tool_then_answer
+from tools.emulation.rie import Emulator, FunctionError
 
 
 @contextmanager

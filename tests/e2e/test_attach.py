@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.sam import ROOT, sam
+from tools.emulation.sam import ROOT, sam
 
 ATTACH = ROOT / "docs" / "attach"
 ENVIRONMENT = ROOT / ".work" / "envs" / "attach"

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.support import ministack, rie
-from tests.support.ministack import LocalAws
-from tests.support.sam import ROOT, build, overrides, sam
+from tools.emulation import ministack, rie
+from tools.emulation.ministack import LocalAws
+from tools.emulation.sam import ROOT, build, overrides, sam
 from tools.layers import build as layers
 from tools.layers.assemble import ARCHITECTURES, Target
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from tests.support import ministack
-from tests.support.sam import ROOT
 from tools import interpreters
+from tools.emulation import ministack
+from tools.emulation.sam import ROOT
 from tools.layers import assemble, binaries, build, trim
 from tools.layers.assemble import PYTHONS, VARIANTS, Target
 
@@ -35,7 +35,7 @@ SERVICES = (
 
 def machine() -> str:
     """This machine's architecture, in Lambda's words."""
-    from tests.support.rie import architecture
+    from tools.emulation.rie import architecture
 
     return architecture()
 

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support import rie
 from tools import chat, local_stack
+from tools.emulation import rie
 
 
 def run(*arguments: str | Path, typed: str = "") -> str:

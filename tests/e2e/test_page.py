@@ -18,8 +18,8 @@ from selenium.webdriver.remote.webelement import WebElement
 from tests.support import browser
 from tests.support.agent import agent_stage, until
 from tests.support.events import Client, path_of
-from tests.support.model import calls, says, tool_then_answer
-from tests.support.streaming_model import StreamingModel
+from tools.emulation.model import calls, says, tool_then_answer
+from tools.emulation.streaming_model import StreamingModel
 from tools.page import serving
 
 SECONDS = 20

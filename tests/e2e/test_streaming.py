@@ -20,8 +20,8 @@ import pytest
 
 from tests.support.agent import Stage, agent_stage, until
 from tests.support.events import Client, path_of, said
-from tests.support.model import calls, says, tool_then_answer
-from tests.support.streaming_model import StreamingModel
+from tools.emulation.model import calls, says, tool_then_answer
+from tools.emulation.streaming_model import StreamingModel
 from tools.page import free_port, serving
 
 ROOT = Path(__file__).parents[2]

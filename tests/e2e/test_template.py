@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.sam import ROOT, expand, lint, sam
+from tools.emulation.sam import ROOT, expand, lint, sam
 
 SECRET = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:openai-AbCdEf"
 WEB_ADAPTER = "arn:aws:lambda:eu-central-1:753240598075:layer:LambdaAdapterLayerX86:27"

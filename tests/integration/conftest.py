@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.engines import Engine
-from tests.support.proxy import FaultProxy
 from tests.support.script import Rehearsal
+from tools.emulation.engines import Engine
+from tools.emulation.proxy import FaultProxy
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient

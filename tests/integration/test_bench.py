@@ -8,11 +8,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.support import engines
-from tests.support.engines import Engine
 from tools.bench import chart, contenders, report, runner, workloads
 from tools.bench.runner import Plan, Run
 from tools.bench.workloads import Workload
+from tools.emulation import engines
+from tools.emulation.engines import Engine
 
 CHAT = replace(workloads.chat(24), name="test-chat")
 PLAN = Plan(delayed=((3, 4),), compared=(17, 20), read_after=(24,), read_latency_seconds=0.2)

@@ -21,11 +21,11 @@ from typer.testing import CliRunner
 from openai_agents_session import CorruptSessionError, DynamoDBSession, StorageOptions
 from openai_agents_session.cli import reports, store, survey
 from openai_agents_session.cli.app import app
-from openai_agents_session.manifest import slot_key
 from openai_agents_session.runs import PendingCall, PendingRuns
-from openai_agents_session.table import Table
-from tests.support.engines import Engine
-from tests.support.proxy import FaultProxy
+from openai_agents_session.storage.manifest import slot_key
+from openai_agents_session.storage.table import Table
+from tools.emulation.engines import Engine
+from tools.emulation.proxy import FaultProxy
 
 LARGE_STATE = os.urandom(60_000).hex()
 SMALL = StorageOptions(item_bytes=600, head_bytes=512, part_bytes=2048, fan_out=3, cache=None)

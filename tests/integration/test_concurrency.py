@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from openai_agents_session import ContentionError, DynamoDBSession, LeaseUnavailableError
-from tests.support import faults
-from tests.support.engines import Engine
-from tests.support.proxy import FaultProxy
 from tests.support.script import TINY, Step, batch, read, stored_items, unknown_parts
 from tests.support.worker import Job, Try, Workers
+from tools.emulation import faults
+from tools.emulation.engines import Engine
+from tools.emulation.proxy import FaultProxy
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from openai_agents_session import CorruptSessionError, DynamoDBSession, WrongOwnerError
-from openai_agents_session.head import from_attributes
-from openai_agents_session.manifest import slot_key
-from openai_agents_session.wire import RecordWriter
+from openai_agents_session.storage.head import from_attributes
+from openai_agents_session.storage.manifest import slot_key
+from openai_agents_session.storage.record import RecordWriter
 from tests.support.contract import TINY, message, messages
 from tests.support.memory import MemoryTable
 from tests.support.script import stored_items

@@ -15,8 +15,8 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.support import engines
-from tests.support.engines import Engine
+from tools.emulation import engines
+from tools.emulation.engines import Engine
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
@@ -119,7 +119,7 @@ def test_nobody_else_can_reach_it(engine: Engine) -> None:
 def test_it_ends_with_the_run_that_started_it(engine: Engine) -> None:
     """Even a killed run leaves no engine behind."""
     program = (
-        "import sys, time; from tests.support import engines\n"
+        "import sys, time; from tools.emulation import engines\n"
         "with engines.start(sys.argv[1]) as engine: print(engine.process_id, flush=True); time.sleep(60)"
     )
     command = [sys.executable, "-c", program, engine.name]

@@ -12,12 +12,12 @@ import pytest
 
 from openai_agents_session import DynamoDBSession, StorageOptions
 from openai_agents_session.cache import SegmentCache
-from openai_agents_session.head import from_attributes
-from openai_agents_session.manifest import slot_key
+from openai_agents_session.storage.head import from_attributes
+from openai_agents_session.storage.manifest import slot_key
 from tests.support.contract import TINY, message, messages
-from tests.support.proxy import FaultProxy
 from tests.support.script import stored_items
 from tools.bench.workloads import ciphertext
+from tools.emulation.proxy import FaultProxy
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient

@@ -20,9 +20,7 @@ from openai_agents_session import (
     SessionError,
     UnavailableError,
 )
-from openai_agents_session.receipts import KEEP
-from tests.support import faults
-from tests.support.proxy import FaultProxy
+from openai_agents_session.storage.receipts import KEEP
 from tests.support.script import (
     DEFAULT,
     SCRIPTS,
@@ -40,6 +38,8 @@ from tests.support.script import (
     stored_items,
     unknown_parts,
 )
+from tools.emulation import faults
+from tools.emulation.proxy import FaultProxy
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient

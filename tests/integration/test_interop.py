@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from openai_agents_session import DynamoDBSession, StorageOptions
-from openai_agents_session.capacity import item_size
+from openai_agents_session.storage.capacity import item_size
 from tests.support.contract import AWKWARD, TINY, message, messages
-from tests.support.engines import Engine
 from tests.support.memory import MemoryClient
 from tests.support.reference import Reference, ReferenceFailure, reference
 from tests.support.script import stored_items
+from tools.emulation.engines import Engine
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient

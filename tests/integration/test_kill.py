@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from openai_agents_session import DynamoDBSession
-from tests.support import faults
-from tests.support.proxy import FaultProxy
 from tests.support.script import (
     SCRIPTS,
     Disturbances,
@@ -28,6 +26,8 @@ from tests.support.script import (
     unknown_parts,
 )
 from tests.support.worker import Job, Worker, Workers
+from tools.emulation import faults
+from tools.emulation.proxy import FaultProxy
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient

@@ -15,10 +15,10 @@ from aiobotocore.session import AioSession
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NoConnection
 
-from tests.support import faults
-from tests.support.engines import Engine
-from tests.support.meter import Bill
-from tests.support.proxy import FaultProxy
+from tools.emulation import faults
+from tools.emulation.engines import Engine
+from tools.emulation.meter import Bill
+from tools.emulation.proxy import FaultProxy
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
@@ -376,7 +376,7 @@ class TestMeter:
 
 
 async def test_the_proxy_runs_as_a_process_of_its_own(engine: Engine, table: str, aws_session: AioSession) -> None:
-    command = (sys.executable, "-m", "tests.support.proxy", engine.endpoint_url, "--latency", "0.005")
+    command = (sys.executable, "-m", "tools.emulation.proxy", engine.endpoint_url, "--latency", "0.005")
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     try:
         assert process.stdout

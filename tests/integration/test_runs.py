@@ -19,8 +19,8 @@ from openai_agents_session import (
     WrongOwnerError,
 )
 from openai_agents_session.runs import PendingCall, PendingRuns, calls_of, run_key
-from tests.support import faults
-from tests.support.proxy import FaultProxy
+from tools.emulation import faults
+from tools.emulation.proxy import FaultProxy
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient

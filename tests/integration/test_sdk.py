@@ -19,8 +19,8 @@ from agents.testing import ModelStep, ScriptedModel, assistant_message, function
 
 from openai_agents_session import DynamoDBSession, StorageOptions
 from openai_agents_session.cache import SHARED_CACHE, SegmentCache
-from tests.support import faults
-from tests.support.proxy import FaultProxy
+from tools.emulation import faults
+from tools.emulation.proxy import FaultProxy
 
 if TYPE_CHECKING:
     from tests.conftest import Connect

@@ -11,8 +11,8 @@ import pytest
 
 from openai_agents_session import DynamoDBSession, StorageOptions
 from tests.support.contract import TINY, message, messages
-from tests.support.proxy import FaultProxy
 from tests.support.script import stored_items
+from tools.emulation.proxy import FaultProxy
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient

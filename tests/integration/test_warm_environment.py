@@ -15,7 +15,7 @@ from botocore.loaders import JSONFileLoader
 
 from openai_agents_session import create_table_if_not_exists
 from openai_agents_session.environment import EnvironmentSettings, ExecutionEnvironment
-from tests.support.engines import Engine
+from tools.emulation.engines import Engine
 
 
 @dataclass

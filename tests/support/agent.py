@@ -18,8 +18,8 @@ from typing import Any
 
 import boto3
 
-from tests.support import engines, rie
-from tests.support.rie import Emulator
+from tools.emulation import engines, rie
+from tools.emulation.rie import Emulator
 
 EVENTS = Path(__file__).resolve().parents[2] / "events"
 

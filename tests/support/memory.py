@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from openai_agents_session.capacity import item_size, write_units
+from openai_agents_session.storage.capacity import item_size, write_units
 
 
 class MemoryClient:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.support.engines import ROOT
+from tools.emulation.engines import ROOT
 
 ENVIRONMENT = ROOT / ".work" / "envs" / "bench-reference"
 

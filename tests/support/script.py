@@ -18,10 +18,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from openai_agents_session import DynamoDBSession, StorageOptions
-from openai_agents_session.head import from_attributes
-from openai_agents_session.manifest import SEPARATOR
-from tests.support.faults import DroppedError, Fault, Forward, Reply, Request
-from tests.support.proxy import FaultProxy
+from openai_agents_session.storage.head import from_attributes
+from openai_agents_session.storage.manifest import SEPARATOR
+from tools.emulation.faults import DroppedError, Fault, Forward, Reply, Request
+from tools.emulation.proxy import FaultProxy
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient

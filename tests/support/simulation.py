@@ -5,7 +5,7 @@ meet a writer that dies. Every write is looked at when it counts: the whole sess
 was before. A head may add one batch that was never added before, remove the newest item, empty the session, or change
 nothing but where items lie.
 
-The table knows the conditions that `openai_agents_session.table` sends and no others; that real engines understand them
+The table knows the conditions that the table sends and no others; that real engines understand them
 in the same way is for the integration tests to show.
 """
 
@@ -24,11 +24,11 @@ from unittest.mock import patch
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 
 from openai_agents_session import ContentionError, DynamoDBSession, OutcomeUnknownError, SessionError, StorageOptions
-from openai_agents_session import patience as patience_module
-from openai_agents_session.head import Head, from_attributes
-from openai_agents_session.items import unpack
-from openai_agents_session.manifest import slot_key
-from openai_agents_session.table import part_from_attributes
+from openai_agents_session.storage import retry as patience_module
+from openai_agents_session.storage.head import Head, from_attributes
+from openai_agents_session.storage.items import unpack
+from openai_agents_session.storage.manifest import slot_key
+from openai_agents_session.storage.table import part_from_attributes
 
 SESSION = "s"
 EPOCH = 1_000_000

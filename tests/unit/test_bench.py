@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.meter import Bill
 from tools.bench import contenders, prose, report, workloads
 from tools.bench.runner import Measure, Run
 from tools.bench.workloads import Workload
+from tools.emulation.meter import Bill
 
 
 @pytest.mark.parametrize(

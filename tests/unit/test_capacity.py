@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_agents_session.capacity import item_size, read_units, write_units
-from tests.support import meter
+from openai_agents_session.storage.capacity import item_size, read_units, write_units
+from tools.emulation import meter
 
 
 @pytest.mark.parametrize(("size", "units"), [(0, 1), (1, 1), (1_024, 1), (1_025, 2), (409_600, 400)])

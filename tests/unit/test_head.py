@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_agents_session.capacity import item_size
-from openai_agents_session.head import SEALED, Head, Lease, absent, epoch_of, from_attributes
-from openai_agents_session.items import NOTHING, from_values
-from openai_agents_session.manifest import Manifest, Segment
-from openai_agents_session.receipts import CommitIds
-from openai_agents_session.wire import DamagedRecordError
+from openai_agents_session.storage.capacity import item_size
+from openai_agents_session.storage.head import SEALED, Head, Lease, absent, epoch_of, from_attributes
+from openai_agents_session.storage.items import NOTHING, from_values
+from openai_agents_session.storage.manifest import Manifest, Segment
+from openai_agents_session.storage.receipts import CommitIds
+from openai_agents_session.storage.record import DamagedRecordError
 
 NOW = 1_800_000_000
 SEGMENTS = Manifest(

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openai_agents_session import InvalidItemError
-from openai_agents_session.items import NESTING_LIMIT, NOTHING, from_batch, from_json, from_values, unpack
-from openai_agents_session.wire import DamagedRecordError
+from openai_agents_session.storage.items import NESTING_LIMIT, NOTHING, from_batch, from_json, from_values, unpack
+from openai_agents_session.storage.record import DamagedRecordError
 
 texts = st.text(st.characters(), max_size=30)  # lone surrogates included
 values = st.recursive(

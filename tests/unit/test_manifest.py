@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_agents_session.capacity import write_units
-from openai_agents_session.manifest import NO_PARTS, Manifest, Segment, slot_key
-from openai_agents_session.wire import DamagedRecordError
+from openai_agents_session.storage.capacity import write_units
+from openai_agents_session.storage.manifest import NO_PARTS, Manifest, Segment, slot_key
+from openai_agents_session.storage.record import DamagedRecordError
 
 steps = st.lists(
     st.one_of(

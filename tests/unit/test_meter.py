@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.support import meter
-from tests.support.meter import Bill, Touched
+from tools.emulation import meter
+from tools.emulation.meter import Bill, Touched
 
 
 @pytest.mark.parametrize(

@@ -45,5 +45,5 @@ def test_every_write_makes_one_step_of_one_history(name: str, request: pytest.Fi
 def test_what_is_wrong_is_seen() -> None:
     """Two writers that believe to be the same one take each other's writes for theirs: the simulation notices."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("openai_agents_session.receipts.secrets.token_bytes", lambda count: bytes(count))
+        patch.setattr("openai_agents_session.storage.receipts.secrets.token_bytes", lambda count: bytes(count))
         assert any(simulate(Weather(faults=0.2), seed).wrong for seed in range(5))

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.support import engines
-from tests.support.meter import Bill
-from tests.support.proxy import FaultProxy
 from tools.bench.contenders import FLOORS, OURS, ROOT, Contender
 from tools.bench.workloads import Workload
+from tools.emulation import engines
+from tools.emulation.meter import Bill
+from tools.emulation.proxy import FaultProxy
 
 FOLDER = ROOT / ".work" / "bench"
 ENGINE = "dynoxide"

@@ -8,9 +8,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tests.support import rie
 from tools import interpreters
 from tools.bench_layer import contenders, measure, report
+from tools.emulation import rie
 from tools.layers import build
 from tools.layers.assemble import ARCHITECTURES, ROOT, VARIANTS, Target
 

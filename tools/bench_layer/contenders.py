@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support import rie
-from tests.support.sam import sam
 from tools import environment, interpreters
+from tools.emulation import rie
+from tools.emulation.sam import sam
 from tools.layers import assemble, build
 from tools.layers.assemble import ROOT, SOURCE, Target
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import boto3
 
-from tests.support import engines
-from tests.support.rie import Emulator
 from tools.bench_layer.contenders import Contender
+from tools.emulation import engines
+from tools.emulation.rie import Emulator
 
 TABLE = "sessions"
 CREDENTIALS = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}

@@ -15,8 +15,8 @@ import typer
 from botocore.exceptions import BotoCoreError
 
 from ..errors import CorruptSessionError, InvalidInputError, SessionError, WrongOwnerError
-from ..recovery import SessionInfo
 from ..runs import PendingRuns
+from ..storage.recovery import SessionInfo
 from . import conversation, pricing, reports, survey, transfer
 from .output import Output
 from .store import Connection, Store, opened

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ..head import Head
 from ..options import StorageOptions
-from ..recovery import SessionInfo
+from ..storage.head import Head
+from ..storage.recovery import SessionInfo
 
 WRITE_PRICE = 0.625
 """Dollars for a million write request units on demand, us-east-1, since November 2024."""

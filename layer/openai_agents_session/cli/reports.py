@@ -11,8 +11,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..recovery import SessionInfo
 from ..runs import PendingRun
+from ..storage.recovery import SessionInfo
 from .conversation import Entry
 from .pricing import TurnCost
 from .survey import Erased, Listed, Problem, Repair, Survey

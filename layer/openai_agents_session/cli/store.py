@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from ..client import OwnedClient
 from ..dynamodb import DynamoDBSession
-from ..engine import Engine
 from ..events import Event
 from ..options import StorageOptions
-from ..patience import Patience
-from ..table import Table
+from ..storage.operations import Engine
+from ..storage.retry import RetryBudget
+from ..storage.table import Table
 
 PATIENCE_SECONDS = 10.0
 
@@ -73,9 +73,9 @@ class Store:
             session_id, self.table.client, self.table.name, ttl_seconds=ttl_seconds, owner=owner, options=self.options
         )
 
-    def patience(self) -> Patience:
+    def patience(self) -> RetryBudget:
         """For one operation."""
-        return Patience(self.options.patience_seconds)
+        return RetryBudget(self.options.patience_seconds)
 
     def now(self) -> int:
         """Unix seconds."""

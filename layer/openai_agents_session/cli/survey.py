@@ -12,16 +12,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from ..capacity import item_size
-from ..engine import Engine
 from ..errors import CorruptSessionError, WrongOwnerError
-from ..head import Attributes, Head, from_attributes
-from ..manifest import SEPARATOR, Part, slot_key
-from ..parts import Damage
-from ..recovery import RecoveryReport, SessionInfo, info_of, recover
 from ..runs import run_key
-from ..table import Refused, Unsettled, part_from_attributes, unavailable
-from ..wire import DamagedRecordError, UnknownFormatError
+from ..storage.capacity import item_size
+from ..storage.head import Attributes, Head, from_attributes
+from ..storage.manifest import SEPARATOR, Part, slot_key
+from ..storage.operations import Engine
+from ..storage.record import DamagedRecordError, UnknownFormatError
+from ..storage.recovery import RecoveryReport, SessionInfo, info_of, recover
+from ..storage.segments import Damage
+from ..storage.table import Refused, Unsettled, part_from_attributes, unavailable
 from .store import Store
 
 Kind = Literal["damaged head", "damaged part", "unknown format", "orphan", "not a part", "leftover"]

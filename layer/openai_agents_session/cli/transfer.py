@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ..recovery import SessionInfo
+from ..storage.recovery import SessionInfo
 
 
 class TransferError(Exception):

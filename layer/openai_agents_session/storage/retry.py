@@ -19,7 +19,7 @@ def reseed() -> None:
     _random.seed()
 
 
-class Patience:
+class RetryBudget:
     """The retries of one operation. Intervals are measured on the monotonic clock.
 
     Args:

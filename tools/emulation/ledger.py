@@ -14,8 +14,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from tests.support import meter
-from tests.support.meter import Touched, Units
+from tools.emulation import meter
+from tools.emulation.meter import Touched, Units
 
 Payload = Mapping[str, Any]
 Place = tuple[str, str]

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from .errors import InvalidInputError, InvalidItemError
-from .wire import DamagedRecordError
+from ..errors import InvalidInputError, InvalidItemError
+from .record import DamagedRecordError
 
 NESTING_LIMIT = 500
 """How deep an item's lists and objects may nest: less than any supported Python reads back, wherever it is called."""

@@ -1,6 +1,6 @@
 """Real DynamoDB engines, each a process of its own that listens on 127.0.0.1 only.
 
-    python -m tests.support.engines                   # which are there, and why one is not
+    python -m tools.emulation.engines                   # which are there, and why one is not
     with engines.start("dynoxide") as engine: ...     # engine.endpoint_url
 
 What an engine is known to get wrong is listed with it, so that no test asks for it there (`pytest.mark.needs`).

@@ -15,7 +15,7 @@ import os
 import secrets
 from dataclasses import dataclass
 
-from .wire import RecordReader, RecordWriter
+from .record import RecordReader, RecordWriter
 
 COMMIT_BYTES = 8
 _WRITER_BYTES = 6

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openai_agents_session import DynamoDBSession
-from openai_agents_session.window import whole_start
+from openai_agents_session.tool_calls import whole_start
 from tests.support.memory import MemoryTable
 
 USER: Any = {"role": "user", "content": "hello"}

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-from tests.support.model import FakeModel
+from tools.emulation.model import FakeModel
 
 
 class StreamingModel(FakeModel):

@@ -18,18 +18,18 @@ from botocore.exceptions import BotoCoreError, ChecksumError, ClientError, HTTPC
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.parsers import ResponseParserError
 
-from .capacity import BATCH_GET_LIMIT_BYTES, BATCH_GET_LIMIT_KEYS
-from .errors import (
+from ..errors import (
     AccessDeniedError,
     StorageError,
     TableNotFoundError,
     UnavailableError,
 )
-from .events import Event, Observer
+from ..events import Event, Observer
+from .capacity import BATCH_GET_LIMIT_BYTES, BATCH_GET_LIMIT_KEYS
 from .head import Attributes, Head
 from .manifest import Part
-from .patience import Patience
-from .wire import DamagedRecordError
+from .record import DamagedRecordError
+from .retry import RetryBudget
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
@@ -124,7 +124,7 @@ class Table:
 
     # --- heads -----------------------------------------------------------------------------------------------------
 
-    async def read_item(self, key: str, patience: Patience) -> Attributes | None:
+    async def read_item(self, key: str, patience: RetryBudget) -> Attributes | None:
         """The item under a key, strongly consistent; None when there is none."""
         response = await self._read("get_item", patience, TableName=self.name, Key=_key(key), ConsistentRead=True)
         item: Attributes | None = response.get("Item")
@@ -178,7 +178,7 @@ class Table:
     # --- parts -----------------------------------------------------------------------------------------------------
 
     async def read_parts(
-        self, sizes: Mapping[str, int], patience: Patience, *, consistent: bool
+        self, sizes: Mapping[str, int], patience: RetryBudget, *, consistent: bool
     ) -> dict[str, Part | None]:
         """The parts under some keys; None for those that cannot be decoded, none for those that are missing.
 
@@ -191,7 +191,7 @@ class Table:
         items = await self._read_items(sizes, patience, ConsistentRead=consistent)
         return {item["session_id"]["S"]: _part(item) for item in items}
 
-    async def read_ends(self, keys: Iterable[str], patience: Patience) -> dict[str, int | None]:
+    async def read_ends(self, keys: Iterable[str], patience: RetryBudget) -> dict[str, int | None]:
         """When each part expires, in Unix seconds, or None for never; nothing for those that are missing."""
         projection = {
             "ProjectionExpression": "#key, #ttl",
@@ -200,11 +200,11 @@ class Table:
         items = await self._read_items(dict.fromkeys(keys, 0), patience, ConsistentRead=True, **projection)
         return {item["session_id"]["S"]: int(item["ttl"]["N"]) if "ttl" in item else None for item in items}
 
-    async def _read_items(self, sizes: Mapping[str, int], patience: Patience, **how: Any) -> list[Attributes]:
+    async def _read_items(self, sizes: Mapping[str, int], patience: RetryBudget, **how: Any) -> list[Attributes]:
         batches = await asyncio.gather(*(self._read_batch(keys, patience, how) for keys in _batches(sizes)))
         return [item for batch in batches for item in batch]
 
-    async def _read_batch(self, keys: Sequence[str], patience: Patience, how: Mapping[str, Any]) -> list[Attributes]:
+    async def _read_batch(self, keys: Sequence[str], patience: RetryBudget, how: Mapping[str, Any]) -> list[Attributes]:
         items: list[Attributes] = []
         asked: Any = {self.name: {"Keys": [_key(key) for key in keys], **how}}
         while True:
@@ -344,7 +344,7 @@ class Table:
                 raise StorageError(f"table {self.name!r}: TTL could not be enabled: {error}") from error
 
     async def scan_page(
-        self, start: Attributes | None, patience: Patience, *, heads_only: bool = False
+        self, start: Attributes | None, patience: RetryBudget, *, heads_only: bool = False
     ) -> tuple[list[Attributes], Attributes | None]:
         """One page of all items, and where the next begins: for operators. In the end it reads the whole table.
 
@@ -366,7 +366,7 @@ class Table:
 
     # --- how requests end ------------------------------------------------------------------------------------------
 
-    async def _read(self, operation: str, patience: Patience, **request: Any) -> Any:
+    async def _read(self, operation: str, patience: RetryBudget, **request: Any) -> Any:
         while True:
             try:
                 return await self._send(operation, **request)
@@ -398,7 +398,7 @@ class Table:
             raise _translated(self.name, error) from error
 
 
-def unavailable(table_name: str, patience: Patience, failure: Unsettled) -> UnavailableError:
+def unavailable(table_name: str, patience: RetryBudget, failure: Unsettled) -> UnavailableError:
     """What to raise when patience ran out over failures."""
     return UnavailableError(
         f"table {table_name!r}: DynamoDB kept failing for {patience.seconds:g} s, last with: {failure}. "

@@ -21,8 +21,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .capacity import ITEM_LIMIT_BYTES
-from .errors import (
+from ..errors import (
     ContentionError,
     CorruptSessionError,
     LeaseLostError,
@@ -32,18 +31,19 @@ from .errors import (
     UnavailableError,
     WrongOwnerError,
 )
-from .events import Event
+from ..events import Event
+from ..options import StorageOptions
+from .capacity import ITEM_LIMIT_BYTES
 from .head import Head, Lease, from_attributes
 from .items import NOTHING, Items, from_values
 from .manifest import Segment
-from .options import StorageOptions
-from .parts import Damage, PartsStore, part_expiry
-from .patience import Patience
 from .receipts import KEEP, KEEP_CONTENDED, CommitIds
+from .record import DamagedRecordError
 from .recovery import salvaged
+from .retry import RetryBudget
 from .sealing import Sealing
+from .segments import Damage, SegmentStore, part_expiry
 from .table import Refused, Table, Unsettled, unavailable
-from .wire import DamagedRecordError
 
 HEAD_LIMIT_BYTES = ITEM_LIMIT_BYTES - 8 * 1024
 """What a head may weigh: DynamoDB's limit, less room for receipts and manifest."""
@@ -113,7 +113,7 @@ class Engine:
         self.table = table
         self.options = options
         self.lease: Lease | None = None
-        self.parts = PartsStore(session_id, table, options)
+        self.parts = SegmentStore(session_id, table, options)
         self._ttl_seconds = ttl_seconds
         self._owner = owner
         self._commits = CommitIds()
@@ -142,13 +142,13 @@ class Engine:
                 return items[len(items) - wanted :] if len(items) > wanted else items
             head = await self._unless_unchanged(view, damages[0], patience)
 
-    async def _current_head(self, patience: Patience) -> Head:
+    async def _current_head(self, patience: RetryBudget) -> Head:
         """The head; without asking while our own lease keeps everybody else from writing."""
         if self._known is not None and self._holds_lease(self._known):
             return self._known
         return await self._read_head(patience)
 
-    async def _read_head(self, patience: Patience) -> Head:
+    async def _read_head(self, patience: RetryBudget) -> Head:
         item = await self.table.read_item(self.session_id, patience)
         self._known = await self.inspected(item)
         return self._known
@@ -175,7 +175,7 @@ class Engine:
         except DamagedRecordError as error:
             raise _corrupt_head(self.session_id, error, None) from error
 
-    async def _load_newest(self, head: Head, wanted: int, patience: Patience) -> list[list[Any] | Damage]:
+    async def _load_newest(self, head: Head, wanted: int, patience: RetryBudget) -> list[list[Any] | Damage]:
         """The newest segments that ``wanted`` items need, and the tail."""
         needed: list[Segment] = []
         missing = wanted - head.tail.count
@@ -186,7 +186,7 @@ class Engine:
             missing -= segment.count
         return [*await self.parts.load(head.epoch, needed, patience), head.tail.decode()]
 
-    async def _unless_unchanged(self, view: View, damage: Damage, patience: Patience) -> Head:
+    async def _unless_unchanged(self, view: View, damage: Damage, patience: RetryBudget) -> Head:
         """The present head, if it is not the one whose part is missing: then the part was merely replaced meanwhile."""
         head = await self._read_head(patience)
         if head.commit != view.stored.commit:
@@ -250,7 +250,7 @@ class Engine:
         if not sealing.wrote:
             return
         with contextlib.suppress(SessionError):
-            await sealing.clean_up(await self._read_head(Patience(min(2, self.options.patience_seconds))))
+            await sealing.clean_up(await self._read_head(RetryBudget(min(2, self.options.patience_seconds))))
 
     async def pop(self) -> Any:
         """Remove the newest item and return it; None when there is none."""
@@ -264,7 +264,7 @@ class Engine:
 
         return await self._commit(plan)
 
-    async def _intact(self, view: View, wanted: int, patience: Patience) -> list[Any]:
+    async def _intact(self, view: View, wanted: int, patience: RetryBudget) -> list[Any]:
         """The newest items, at least ``wanted``; raises when they cannot be read."""
         loaded = await self._load_newest(view.base, wanted, patience)
         items: list[Any] = []
@@ -526,7 +526,7 @@ class Engine:
             raise self._gave_up(course.patience, course.doubts) from failure.cause
         raise unavailable(self.table.name, course.patience, failure) from failure.cause
 
-    async def _reread(self, patience: Patience, doubts: list[Doubt]) -> Head:
+    async def _reread(self, patience: RetryBudget, doubts: list[Doubt]) -> Head:
         try:
             head = await self._read_head(patience)
         except UnavailableError as error:
@@ -563,7 +563,7 @@ class Engine:
             )
         return None
 
-    def _gave_up(self, patience: Patience, doubts: list[Doubt]) -> Exception:
+    def _gave_up(self, patience: RetryBudget, doubts: list[Doubt]) -> Exception:
         if doubts:
             return OutcomeUnknownError(
                 f"session {self.session_id!r}: an answer was lost, and after {patience.seconds:g} s it is still not "
@@ -675,9 +675,9 @@ class Engine:
     def _sealing(self) -> Sealing:
         return Sealing(self.parts, self.options, self.patience())
 
-    def patience(self) -> Patience:
+    def patience(self) -> RetryBudget:
         """The retries of one operation that begins now."""
-        return Patience(self.options.patience_seconds)
+        return RetryBudget(self.options.patience_seconds)
 
     def _view(self, head: Head) -> View:
         now = self.now()
@@ -756,7 +756,7 @@ class _Course:
         doubts: Writes to replace one head, of which one may have landed.
     """
 
-    patience: Patience
+    patience: RetryBudget
     head: Head | None
     fresh: bool = False
     doubts: list[Doubt] = field(default_factory=list)

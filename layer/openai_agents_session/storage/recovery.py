@@ -6,19 +6,19 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ..errors import ContentionError, CorruptSessionError
 from .capacity import item_size, read_units, write_units
-from .errors import ContentionError, CorruptSessionError
 from .head import Attributes, Head, absent, epoch_of, from_attributes
 from .items import NOTHING, Items, from_json, unpack
 from .manifest import Manifest, Part, Segment, slot_key
-from .parts import Damage
-from .patience import Patience
 from .receipts import CommitIds
+from .record import DamagedRecordError, UnknownFormatError
+from .retry import RetryBudget
+from .segments import Damage
 from .table import Refused, Table, Unsettled
-from .wire import DamagedRecordError, UnknownFormatError
 
 if TYPE_CHECKING:
-    from .engine import Engine
+    from .operations import Engine
 
 _PROBE_SLOTS = 100
 
@@ -153,14 +153,14 @@ async def recover(engine: Engine) -> RecoveryReport:
     return RecoveryReport(engine.session_id, True, rescued.count, lost, tuple(damaged))
 
 
-async def _rebuilt(engine: Engine, item: Attributes, patience: Patience) -> RecoveryReport:
+async def _rebuilt(engine: Engine, item: Attributes, patience: RetryBudget) -> RecoveryReport:
     head = await salvaged(engine.table, engine.session_id, item, engine.now(), patience)
     engine.owned(head)
     await _written(engine, engine.table.put_over(engine.attributes(head), item))
     return RecoveryReport(engine.session_id, True, head.count, None, ("head",))
 
 
-async def salvaged(table: Table, session_id: str, item: Attributes, now: int, patience: Patience) -> Head:
+async def salvaged(table: Table, session_id: str, item: Attributes, now: int, patience: RetryBudget) -> Head:
     """The head to put in place of a damaged one, with all of the history that can still be read.
 
     Args:
@@ -261,7 +261,7 @@ def _readable_tail(item: Attributes) -> Items:
         return NOTHING
 
 
-async def probe_parts(table: Table, session_id: str, patience: Patience) -> list[Part]:
+async def probe_parts(table: Table, session_id: str, patience: RetryBudget) -> list[Part]:
     """Every part of a session, found by asking for its possible keys until a hundred in a row are missing."""
     found: list[Part] = []
     start = 0

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_agents_session.wire import DamagedRecordError, RecordReader, RecordWriter
+from openai_agents_session.storage.record import DamagedRecordError, RecordReader, RecordWriter
 
 fields = st.lists(st.integers(0, 2**70) | st.binary(max_size=20), max_size=12)
 

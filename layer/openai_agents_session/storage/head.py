@@ -31,7 +31,7 @@ from .capacity import item_size
 from .items import NOTHING, Items, from_json, unpack
 from .manifest import NO_PARTS, Manifest
 from .receipts import COMMIT_BYTES, KEEP, Receipts
-from .wire import DamagedRecordError, RecordReader, RecordWriter, UnknownFormatError
+from .record import DamagedRecordError, RecordReader, RecordWriter, UnknownFormatError
 
 Attributes = Mapping[str, Mapping[str, Any]]
 

@@ -15,7 +15,7 @@ from collections.abc import Container, Iterable
 from dataclasses import dataclass, field, replace
 
 from .capacity import write_units
-from .wire import RecordReader, RecordWriter, UnknownFormatError
+from .record import RecordReader, RecordWriter, UnknownFormatError
 
 SEPARATOR = "#~"
 """Stands between a session's id and what is derived from it; no session id may contain it."""

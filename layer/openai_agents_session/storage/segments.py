@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from .events import Event
+from ..events import Event
+from ..options import StorageOptions
 from .head import Attributes, Head, from_attributes
 from .items import unpack
 from .manifest import Manifest, Part, Segment, slot_key
-from .options import StorageOptions
-from .patience import Patience
+from .record import DamagedRecordError
+from .retry import RetryBudget
 from .table import Refused, Table, Unsettled, part_from_attributes, unavailable
-from .wire import DamagedRecordError
 
 _AT_ONCE = 8
 
@@ -62,7 +62,7 @@ def part_expiry(head: Head, now: int, ttl_seconds: int) -> int:
     return now + ttl_seconds + _SLACK * max(ttl_seconds, now - head.created)
 
 
-class PartsStore:
+class SegmentStore:
     """The parts of one session.
 
     Args:
@@ -78,7 +78,7 @@ class PartsStore:
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
-    async def load(self, epoch: bytes, segments: Sequence[Segment], patience: Patience) -> list[list[Any] | Damage]:
+    async def load(self, epoch: bytes, segments: Sequence[Segment], patience: RetryBudget) -> list[list[Any] | Damage]:
         """The items of each segment, fresh for the caller to change, or what is wrong with it.
 
         Read at half price first: a generation's content never changes, so what has the right generation is right.
@@ -106,7 +106,7 @@ class PartsStore:
         return (*self._table.identity, self._session_id, epoch, segment.generation, segment.mark, segment.slots)
 
     async def _fetch(
-        self, epoch: bytes, segments: Sequence[Segment], patience: Patience, *, consistent: bool
+        self, epoch: bytes, segments: Sequence[Segment], patience: RetryBudget, *, consistent: bool
     ) -> dict[Segment, list[Any] | Damage]:
         sizes = {
             slot_key(self._session_id, slot): segment.kilobytes * 1024 // len(segment.slots) + 1024
@@ -154,7 +154,7 @@ class PartsStore:
 
     # --- writing ---------------------------------------------------------------------------------------------------
 
-    async def place(self, stored: Head, parts: Sequence[Part], patience: Patience) -> tuple[Placed, int | None]:
+    async def place(self, stored: Head, parts: Sequence[Part], patience: RetryBudget) -> tuple[Placed, int | None]:
         """Write the chunks of a segment into their slots.
 
         Returns:
@@ -172,7 +172,7 @@ class PartsStore:
                 return outcome
         return Placed.WRITTEN, None
 
-    async def _place(self, stored: Head, part: Part, patience: Patience) -> tuple[Placed, int | None]:
+    async def _place(self, stored: Head, part: Part, patience: RetryBudget) -> tuple[Placed, int | None]:
         orphan: Part | None = None
         while True:
             try:
@@ -197,14 +197,14 @@ class PartsStore:
                 if not await patience.pause():
                     return Placed.FAILED, None
 
-    async def _occupant(self, key: str, refusal: Refused, patience: Patience) -> Part | None:
+    async def _occupant(self, key: str, refusal: Refused, patience: RetryBudget) -> Part | None:
         item: Attributes | None = refusal.item if refusal.told else await self._table.read_item(key, patience)
         try:
             return part_from_attributes(item) if item else None
         except DamagedRecordError:
             return None
 
-    async def _is_current(self, stored: Head, patience: Patience) -> bool:
+    async def _is_current(self, stored: Head, patience: RetryBudget) -> bool:
         """Whether the session still lives the life of this head: then a part of another life is dead for good.
 
         Lives follow each other and none comes back. The part was seen before this read, so it is not of a later one.
@@ -219,7 +219,7 @@ class PartsStore:
 
     # --- expiry ----------------------------------------------------------------------------------------------------
 
-    async def outliving(self, head: Head, now: int, ttl_seconds: int | None, patience: Patience) -> Manifest:
+    async def outliving(self, head: Head, now: int, ttl_seconds: int | None, patience: RetryBudget) -> Manifest:
         """The head's manifest, once all its parts live at least as long as a head written now.
 
         Parts are extended before the head that needs it is written, and never shortened before: whatever fails in
@@ -245,7 +245,7 @@ class PartsStore:
         later = [end for key, end in ends.items() if key not in soon and end is not None]
         return replace(manifest, expires=min([until, *later]))
 
-    async def _extend(self, head: Head, ends: Mapping[str, int | None], patience: Patience) -> None:
+    async def _extend(self, head: Head, ends: Mapping[str, int | None], patience: RetryBudget) -> None:
         """Let parts live on until a Unix second, or for good.
 
         One that has no end yet keeps none: it is told all the same, so that an end that is on its way does not count.

@@ -19,7 +19,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from tests.support.sam import ROOT
+from tools.emulation.sam import ROOT
 
 ENVIRONMENT = ROOT / ".work" / "envs" / "ministack"
 REGION = "us-east-1"

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from openai_agents_session import patience
-from openai_agents_session.patience import Patience
+from openai_agents_session.storage import retry as patience
+from openai_agents_session.storage.retry import RetryBudget
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 @pytest.mark.parametrize("conflict", [True, False])
 async def test_it_ends(pauses: list[float], conflict: bool) -> None:
     """Pauses add up to the stated time, and not beyond; then there is no other try."""
-    trying = Patience(20)
+    trying = RetryBudget(20)
     while await trying.pause(conflict=conflict):
         pass
     assert sum(pauses) == pytest.approx(20)
@@ -40,14 +40,14 @@ async def test_it_ends(pauses: list[float], conflict: bool) -> None:
 
 async def test_none(pauses: list[float]) -> None:
     """Without patience there is one try."""
-    assert not await Patience(0).pause()
+    assert not await RetryBudget(0).pause()
     assert pauses == []
 
 
 async def test_backoff(pauses: list[float]) -> None:
     """The ceiling of the pauses doubles from 10 ms up to a second, under which they are spread evenly."""
     for _ in range(400):
-        trying = Patience(20)
+        trying = RetryBudget(20)
         for _ in range(8):
             await trying.pause()
     for retry, ceiling in enumerate([0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.0]):
@@ -58,7 +58,7 @@ async def test_backoff(pauses: list[float]) -> None:
 
 async def test_conflicts_pause_for_less(pauses: list[float]) -> None:
     """A writer that others were faster than does not wait as long as one that DynamoDB refuses."""
-    trying = Patience(1_000)
+    trying = RetryBudget(1_000)
     for _ in range(60):
         await trying.pause(conflict=True)
     assert max(pauses) <= 0.5

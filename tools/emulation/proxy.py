@@ -13,7 +13,7 @@ In a test::
 
 In a process of its own, so that its work is not measured with the client's::
 
-    python -m tests.support.proxy http://127.0.0.1:8000 --latency 0.005
+    python -m tools.emulation.proxy http://127.0.0.1:8000 --latency 0.005
 
 which prints its URL, answers ``GET /proxy/bill`` with the bill so far, and starts a new one at ``POST /proxy/reset``.
 Signatures are not checked, and connections stay open as with DynamoDB.
@@ -33,9 +33,9 @@ import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
 
-from tests.support.faults import DroppedError, Fault, Forward, Reply, Request, failure
-from tests.support.ledger import Ledger, UnknownCostError
-from tests.support.meter import Bill, Units
+from tools.emulation.faults import DroppedError, Fault, Forward, Reply, Request, failure
+from tools.emulation.ledger import Ledger, UnknownCostError
+from tools.emulation.meter import Bill, Units
 
 When = int | str | Callable[[Request], bool]
 """Which requests: the Nth since the last reset, every one of an operation, or those that a function picks."""
@@ -114,7 +114,7 @@ class FaultProxy:
         Args:
             when: Which requests: the Nth since the last reset (from 1), all of an operation's name, or those for which
                 a function returns True.
-            fault: What happens, from `tests.support.faults`.
+            fault: What happens, from `tools.emulation.faults`.
             times: How many requests it strikes, each in its turn.
         """
         self._rules.append(Rule(when, fault, times))

@@ -12,15 +12,15 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ..events import Event
+from ..options import StorageOptions
 from .capacity import item_size, write_units
-from .events import Event
 from .head import Head
 from .items import NOTHING, Items, from_values
 from .manifest import Manifest, Part, Segment, slot_key
-from .options import StorageOptions
-from .parts import Damage, PartsStore, Placed
-from .patience import Patience
 from .receipts import COMMIT_BYTES
+from .retry import RetryBudget
+from .segments import Damage, Placed, SegmentStore
 from .table import part_attributes
 
 _ABANDONED_SECONDS = 5
@@ -53,7 +53,7 @@ class Sealing:
         contended: Whether it was another writer, rather than DynamoDB, that kept the last attempt from writing.
     """
 
-    def __init__(self, parts: PartsStore, options: StorageOptions, patience: Patience) -> None:
+    def __init__(self, parts: SegmentStore, options: StorageOptions, patience: RetryBudget) -> None:
         self.patience = patience
         self.attempts = 0
         self.contended = False
