@@ -26,9 +26,9 @@ from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutE
 from openai_agents_session import ContentionError, DynamoDBSession, OutcomeUnknownError, SessionError, StorageOptions
 from openai_agents_session.storage import retry as patience_module
 from openai_agents_session.storage.head import Head, from_attributes
-from openai_agents_session.storage.items import unpack
-from openai_agents_session.storage.manifest import slot_key
-from openai_agents_session.storage.table import part_from_attributes
+from openai_agents_session.storage.items import unpack, values_in
+from openai_agents_session.storage.keys import slot_key
+from openai_agents_session.storage.part import part_from_attributes
 
 SESSION = "s"
 EPOCH = 1_000_000
@@ -96,10 +96,9 @@ class _Damage(Exception):
 def simulate(weather: Weather, seed: int) -> Report:
     """Let writers work under some weather, and tell what went wrong."""
     loop = _Loop()
-    clock = SimpleNamespace(monotonic=loop.time)
     noise = random.Random(seed)
     try:
-        with patch.object(patience_module, "time", clock), patch.object(patience_module, "_random", noise):
+        with patch.object(patience_module, "_random", noise):
             return loop.run_until_complete(_Simulation(weather, seed).run())
     finally:
         loop.close()
@@ -386,7 +385,7 @@ class _Simulation:
                 self._chunk(head, (head.epoch, segment.generation, index, len(segment.slots)), slot)
                 for index, slot in enumerate(segment.slots)
             ]
-            items.extend(unpack(b"".join(chunks), segment.count).decode()[: segment.count])
+            items.extend(values_in(unpack(b"".join(chunks)))[: segment.count])
         return tuple(item["id"] for item in [*items, *head.tail.decode()])
 
     def _chunk(self, head: Head, wanted: tuple[bytes, int, int, int], slot: int) -> bytes:
