@@ -29,7 +29,7 @@ from .storage.description import RecoveryReport, SessionInfo
 from .storage.items import Items, from_batch
 from .storage.keys import SEPARATOR, SESSION_ID_LIMIT_BYTES
 from .storage.operations import SessionStore
-from .storage.retry import RetryBudget, deadline
+from .storage.retry import GRACE_SECONDS, RetryBudget, deadline
 from .storage.table import Table
 from .tool_calls import whole_start
 
@@ -336,7 +336,7 @@ class DynamoDBSession:
     async def _take_lease(self, seconds: float, wait_seconds: float) -> None:
         waiting, end = RetryBudget(min(wait_seconds, seconds)), _monotonic() + seconds
         refused: float | None = None
-        with deadline(_monotonic() + waiting.seconds + self._options.patience_seconds):
+        with deadline(_monotonic() + waiting.seconds + self._options.patience_seconds + GRACE_SECONDS):
             while True:
                 milliseconds = max(1, int((end - _monotonic()) * 1000))
                 try:

@@ -44,14 +44,15 @@ async def at_once(work: Callable[[_T], Awaitable[Any]], entries: Iterable[_T]) -
     """
     gate = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(entry: _T) -> Any:
+    async def one(entry: _T) -> tuple[Any]:
         async with gate:
-            return await work(entry)
+            return (await work(entry),)
 
-    results = await asyncio.gather(*(one(entry) for entry in entries), return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
+    results: list[Any] = []
+    for outcome in await asyncio.gather(*(one(entry) for entry in entries), return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
+        results.extend(outcome)
     return results
 
 
