@@ -217,7 +217,7 @@ class DynamoDBSession:
 
     async def close(self) -> None:
         """Refuse further work, and close the client if the session made it. May be called again."""
-        async with self._serial:  # what is in flight ends first
+        async with self._serial.lock():  # what is in flight ends first
             self._closed = True
             client, self._owned_client = self._owned_client, None
             if client is not None:
@@ -363,7 +363,7 @@ class DynamoDBSession:
     async def _release_lease(self) -> None:
         """Give back what this object holds. What cannot be given back runs out: no reason for the turn to fail."""
         try:
-            async with self._serial:
+            async with self._serial.lock():
                 await self._store.release_lease()
         except SessionError as error:
             _logger.warning("the lease of session %r could not be given back: %s", self.session_id, error)
@@ -392,7 +392,7 @@ class DynamoDBSession:
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[None]:
         """One operation at a time: the receipts tell a writer's last commit only."""
-        async with self._serial:
+        async with self._serial.lock():
             if self._closed:
                 raise SessionClosedError(f"session {self.session_id!r} is closed")
             yield
