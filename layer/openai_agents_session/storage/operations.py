@@ -156,19 +156,19 @@ class SessionStore:
     async def _grown(
         self, transition: Any, growth: Growth, *, fenced: bool = True, if_unknown: IfUnknown = IfUnknown.RAISE
     ) -> Any:
-        budget, done = self.budget(), False
+        budget = self.budget()
         try:
             result = await self._commit(transition, budget, fenced=fenced, if_unknown=if_unknown)
-            done = result is not False
-            return result
-        finally:
-            if not done and growth.has_begun:
-                await self._cleaned_up(growth, budget)
-
-    async def _cleaned_up(self, growth: Growth, budget: RetryBudget) -> None:
-        """Delete what an append that was not made wrote for a life that has ended since: no head knows of it."""
-        with contextlib.suppress(SessionError):
-            await growth.clean_up(await self.committer.read(budget), budget)
+        except OutcomeUnknownError:
+            with contextlib.suppress(SessionError):  # what is of a life that has ended cannot have been committed
+                await growth.clean_up(await self.committer.read(budget), budget)
+            raise
+        except SessionError:
+            await growth.withdraw(budget)
+            raise
+        if result is False:
+            await growth.withdraw(budget)
+        return result
 
     async def pop(self) -> Any:
         """Remove the newest item and return it; None when there is none."""

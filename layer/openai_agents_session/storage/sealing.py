@@ -92,6 +92,16 @@ class _Written:
     expires: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """Slots that were written, or may have been, and under which names."""
+
+    epoch: bytes
+    generation: int
+    slots: tuple[int, ...]
+    put_id: bytes
+
+
 @dataclass(slots=True)
 class Growth:
     """The growth of a head by one batch, over as many attempts as the append takes.
@@ -113,7 +123,7 @@ class Growth:
     has_begun: bool = False
     _attempts: int = 0
     _written: _Written | None = None
-    _tried: list[tuple[bytes, int, tuple[int, ...]]] = field(default_factory=list)
+    _tried: list[_Tried] = field(default_factory=list)
     _foreign: set[int] = field(default_factory=set)
     _void: tuple[bytes, int] | None = None
 
@@ -218,7 +228,7 @@ class Growth:
     def _taken(self, stored: Head) -> set[int]:
         """Slots not to be chosen: tried under the present generation, ours in vain or somebody else's, or foreign."""
         present = (stored.epoch, stored.manifest.generation)
-        tried = {slot for epoch, generation, slots in self._tried if (epoch, generation) == present for slot in slots}
+        tried = {slot for each in self._tried if (each.epoch, each.generation) == present for slot in each.slots}
         return tried | self._foreign
 
     async def _run(self, target: Head, tail: Items, budget: RetryBudget) -> tuple[int, Items]:
@@ -269,7 +279,7 @@ class Growth:
     async def _placed(self, stored: Head, parts: list[Part], budget: RetryBudget) -> Placement:
         slots = tuple(slot_number(part.key) for part in parts)
         self.has_begun = True
-        self._tried.append((stored.epoch, stored.manifest.generation, slots))
+        self._tried.append(_Tried(stored.epoch, stored.manifest.generation, slots, parts[0].put_id))
         return await self.segments.place(stored, parts, budget)
 
     def _in_vain(self, stored: Head, now: int, placement: Placement) -> NotSealed:
@@ -332,14 +342,20 @@ class Growth:
 
     async def clean_up(self, stored: Head, budget: RetryBudget) -> None:
         """Delete what was written for a life of the session that has ended since: no head knows of it any more."""
-        ended = [entry for entry in self._tried if entry[0] != stored.epoch]
+        ended = [each for each in self._tried if each.epoch != stored.epoch]
         if not ended:
             return
-        self._tried = [entry for entry in self._tried if entry[0] == stored.epoch]
+        self._tried = [each for each in self._tried if each.epoch == stored.epoch]
         if self._written is not None and self._written.before.epoch != stored.epoch:
             self._written = None
-        for epoch, generation, slots in ended:
-            await self.segments.erase_all(epoch, generation + 1, slots, budget)
+        for each in ended:
+            await self.segments.withdraw(each.put_id, each.slots, budget)
+
+    async def withdraw(self, budget: RetryBudget) -> None:
+        """Delete all that was written, once it is certain that none of it is committed or will be."""
+        tried, self._tried = self._tried, []
+        for each in tried:
+            await self.segments.withdraw(each.put_id, each.slots, budget)
 
     async def _gathered(self, view: View, head: Head) -> Head:
         """With everything back in the head, where the layout wants one item and it fits there."""
