@@ -145,15 +145,13 @@ def test_policies_environment_and_alarms_point_to_an_adopted_table() -> None:
 
 
 def statements(function: str = "AgentFunction", **parameters: str) -> dict[str, dict[str, Any]]:
-    """What a function may do, by the statements' names: its role's own policy and the one that both functions have."""
+    """What a function may do, by the statements' names: the one policy of its role."""
     expansion = expand(**parameters)
-    role = expansion.resources[expansion.resources[function]["Properties"]["Role"]["Fn::GetAtt"][0]]["Properties"]
-    assert "ManagedPolicyArns" not in role
-    own = [policy["PolicyDocument"] for policy in role.get("Policies", [])]
-    shared = expansion.only("AWS::IAM::Policy")["Properties"]
-    assert {"Ref": f"{function}Role"} in shared["Roles"]
-    documents = [*own, shared["PolicyDocument"]]
-    return {statement["Sid"]: statement for document in documents for statement in document["Statement"]}
+    (role,) = expansion.resources[function]["Properties"]["Role"]["Fn::GetAtt"][:1]
+    properties = expansion.resources[role]["Properties"]
+    assert "ManagedPolicyArns" not in properties
+    (policy,) = properties["Policies"]
+    return {statement["Sid"]: statement for statement in policy["PolicyDocument"]["Statement"]}
 
 
 def test_the_function_may_do_to_its_table_what_the_library_does_and_no_more() -> None:
@@ -426,3 +424,12 @@ def test_every_parameter_is_in_a_group_and_every_rule_says_what_to_do() -> None:
             assert re.search(r"\b(give|set|empty|put|needs)\b", assertion["AssertDescription"])
     for spec in PARAMETERS.values():
         assert ("AllowedPattern" in spec) <= ("ConstraintDescription" in spec)
+
+
+def test_the_documentation_names_every_alarm_rule_table_and_statement() -> None:
+    text = (ROOT / "docs" / "template.md").read_text()
+    alarms = [name for name, resource in TEMPLATE["Resources"].items() if resource["Type"] == "AWS::CloudWatch::Alarm"]
+    streaming = [name for name in alarms if name.startswith("Streaming")]
+    assert f"{len(alarms) - len(streaming)} alarms ({len(alarms)} with streaming)" in text
+    names = [*alarms, *statements(**ENCRYPTED), *statements(**VARIANTS[3])]
+    assert [name for name in names if f"`{name}`" not in text] == []
