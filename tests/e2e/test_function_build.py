@@ -99,7 +99,7 @@ def test_the_same_function_beside_the_lean_layer_brings_what_only_the_full_one_h
         ("pywin32", "manylinux"),
         ("openai<2", "openai"),
         ("a-package-that-nobody-made==1", "not found"),
-        ("six==1.16.0 --hash=sha256:" + 64 * "0", "Hash mismatch"),
+        ("text-unidecode==1.3 --hash=sha256:" + 64 * "0", "Hash mismatch"),
         ("-e ./mine", "mine"),
         ("two words here", "requirements.txt"),
     ],
@@ -181,7 +181,11 @@ Resources:
         ("", "x86_64", "3.13"),
         ("build AgentFunction", "x86_64", "3.13"),
         ("build AgentFunction --parameter-overrides Architecture=arm64 PythonVersion=3.12", "arm64", "3.12"),
-        ("build --parameter-overrides ParameterKey=Architecture,ParameterValue=arm64 AgentFunction", "arm64", "3.13"),
+        (
+            "build --parameter-overrides ParameterKey=Architecture,ParameterValue=arm64 --parallel AgentFunction",
+            "arm64",
+            "3.13",
+        ),
         ("build AgentFunction --parameter-overrides Architecture=arm64 --parallel", "arm64", "3.13"),
     ],
 )

@@ -26,7 +26,7 @@ def make(source: Path, folder: Path, target: Target) -> None:
     """
     packages = dependencies.install(source.resolve() / "requirements.txt", target, folder)
     own = sorted(files(source))
-    if taken := sorted({path.parts[0] for path in own} & {path.name for path in folder.iterdir()}):
+    if taken := sorted({module(path.parts[0]) for path in own} & {module(path.name) for path in folder.iterdir()}):
         raise BuildError(
             f"{', '.join(taken)}: the function has it, and a package of its requirements.txt brings it too "
             f"({', '.join(packages)}); rename the function's"
@@ -37,6 +37,11 @@ def make(source: Path, folder: Path, target: Target) -> None:
     modules = (path.relative_to(folder).as_posix() for path in folder.rglob("*.py"))
     compile_bytecode(folder, target.python, "/var/task", modules)
     normalise(folder)
+
+
+def module(name: str) -> str:
+    """What imports a file or a folder: the package slugify hides slugify.py beside it."""
+    return name.removesuffix(".py")
 
 
 def files(source: Path) -> Iterator[Path]:

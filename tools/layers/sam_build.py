@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import shlex
 import subprocess
 import tomllib
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from typing import Any
 from tools.layers.assemble import ROOT, BuildError, Target
 
 _OVERRIDE = re.compile(r"(?:ParameterKey=)?(\w+)(?:,ParameterValue)?=(.*)", re.DOTALL)
+_BETWEEN = re.compile(r"\s+(?=\w+=)")  # two overrides in one word: a value may have spaces
 _DEFAULT = re.compile(r"^  (\w+):\n(?:    .*\n)*?    Default: \"?([^\"\n]*)\"?$", re.MULTILINE)
 
 
@@ -101,14 +101,14 @@ def _overrides(arguments: list[str]) -> dict[str, str]:
     words = known.parameter_overrides
     if words is None:
         words = _configured(ROOT / known.config_file, known.config_env, arguments[0] if arguments else "build")
-    return dict(_pair(word) for text in words for word in shlex.split(text))
+    return dict(_pair(word) for text in words for word in _BETWEEN.split(text.strip()) if word)
 
 
 def _pair(word: str) -> tuple[str, str]:
     pair = _OVERRIDE.fullmatch(word)
     if pair is None:
         raise BuildError(f"a build of one resource cannot read the parameter override {word!r}: write it as NAME=VALUE")
-    return pair[1], pair[2]
+    return pair[1], pair[2].strip("\"'")
 
 
 def _configured(file: Path, environment: str, command: str) -> list[str]:
