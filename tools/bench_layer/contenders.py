@@ -12,7 +12,7 @@ from pathlib import Path
 from tools import environment, interpreters
 from tools.emulation import rie
 from tools.emulation.sam import sam
-from tools.layers import assemble, build
+from tools.layers import assemble, build, functions
 from tools.layers.assemble import ROOT, SOURCE, Target
 
 FUNCTION = ROOT / "functions" / "agent"
@@ -70,7 +70,7 @@ def prepare(target: Target) -> list[Contender]:
     requirements = _requirements(target)
     compiled = FOLDER / "function"
     compiled.mkdir()
-    assemble.make_function(FUNCTION, compiled, target.python)
+    functions.make(FUNCTION, compiled, target)
     plain = FOLDER / "plain-function"
     shutil.copytree(FUNCTION, plain, ignore=shutil.ignore_patterns("__pycache__"))
     makers: dict[str, Callable[[Path, Target, str], Path]] = {
@@ -147,7 +147,7 @@ def _floor(target: Target) -> Path:
 def _compiled_handlers(target: Target) -> Path:
     folder = FOLDER / "handlers"
     folder.mkdir()
-    assemble.make_function(HANDLERS, folder, target.python)
+    functions.make(HANDLERS, folder, target)
     return folder
 
 

@@ -33,8 +33,6 @@ _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 _REGULAR_FILE = 0o100644 << 16
 _UNIX = 3
 
-_NOT_OF_A_FUNCTION = ("Makefile", "requirements.txt")
-
 
 class BuildError(Exception):
     """The layer cannot be built, or would not work."""
@@ -162,21 +160,6 @@ def compile_bytecode(tree: Path, python: str, seen_as: str, modules: Iterable[st
     return True
 
 
-def make_function(source: Path, folder: Path, python: str) -> None:
-    """Make a function's artifact: its files, and its modules compiled.
-
-    Args:
-        source: The folder with the function.
-        folder: Where they go.
-        python: The runtime's minor version.
-    """
-    names = sorted(path.name for path in source.iterdir() if path.is_file() and path.name not in _NOT_OF_A_FUNCTION)
-    for name in names:
-        shutil.copyfile(source / name, folder / name)
-    compile_bytecode(folder, python, "/var/task", (name for name in names if name.endswith(".py")))
-    normalise(folder)
-
-
 def normalise(folder: Path) -> None:
     """Give every file and folder the same time and plain permissions."""
     for path in sorted(folder.rglob("*"), reverse=True):
@@ -195,12 +178,16 @@ def write_zip(tree: Path, archive: Path) -> None:
             packed.writestr(entry, path.read_bytes())
 
 
+def uv_environ() -> dict[str, str]:
+    """The installer's variables: an active environment must not redirect it, and what it builds is reproducible."""
+    variables = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
+    return variables | {"SOURCE_DATE_EPOCH": str(EPOCH)}
+
+
 def _uv(*arguments: str) -> None:
     environment.bootstrap()
-    variables = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
-    variables["SOURCE_DATE_EPOCH"] = str(EPOCH)
     try:
-        subprocess.run([str(environment.UV), *arguments], check=True, env=variables, cwd=ROOT)
+        subprocess.run([str(environment.UV), *arguments], check=True, env=uv_environ(), cwd=ROOT)
     except subprocess.CalledProcessError as error:
         raise BuildError(f"uv {' '.join(arguments[:2])} failed with exit code {error.returncode}") from error
 

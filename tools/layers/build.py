@@ -36,7 +36,7 @@ def build(target: Target) -> Path:
     Raises:
         assemble.BuildError: A package has no wheel for the target, or a binary would not load there.
     """
-    with _alone():
+    with alone():
         of_packages = _hash(target, _package_sources(target))
         of_all = _hash(target, [*_package_sources(target), *_library_sources()])
         packages = _keep(f"packages-{target.name}", of_packages, lambda tree: assemble.add_packages(target, tree))
@@ -122,7 +122,7 @@ def _point(name: Path, kept: Path) -> None:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
+def alone() -> Iterator[None]:
     """Two builds at once would each do the other's work."""
     _KEPT.mkdir(parents=True, exist_ok=True)
     with (CACHE / ".lock").open("w") as lock:
