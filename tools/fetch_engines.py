@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import platform
 import shutil
 import subprocess
@@ -66,14 +67,30 @@ def fetch(pin: Pin | None, target: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         archive = _download(label, Path(folder))
         _check(archive, pin["integrity"])
-        with tarfile.open(archive) as package:
-            package.extractall(folder, filter="data")
+        unpack(archive, Path(folder))
         shutil.rmtree(target, ignore_errors=True)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(Path(folder) / "package", target)
     for program in target.glob("dynoxide"):
         program.chmod(0o755)
     stamp.write_text(label)
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpack a package's plain files. Python has filters for that from 3.11.4 only, which Debian 12 has not.
+
+    Raises:
+        ValueError: The archive holds anything else, such as a link or a path out of the folder.
+    """
+    with tarfile.open(archive) as package:
+        for member in package:
+            target = Path(os.path.normpath(folder / member.name))
+            if not target.is_relative_to(folder) or not (member.isfile() or member.isdir()):
+                raise ValueError(f"{archive.name} holds {member.name!r}, which is not a plain file of its own")
+            if content := package.extractfile(member):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with content, target.open("wb") as file:
+                    shutil.copyfileobj(content, file)
 
 
 def _download(label: str, folder: Path) -> Path:
