@@ -13,12 +13,22 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import subprocess
 import sys
-import tomllib
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if sys.version_info < (3, 11):  # noqa: UP036 - people build with whatever their `python3` is
+    sys.exit(
+        "not built: {} is Python {}.{}; the builder needs 3.11 or newer as python3 on PATH".format(
+            sys.executable, *sys.version_info[:2]
+        )
+    )
+
+import tomllib
+
+from tools import interrupts
 from tools.layers import assemble, build
 
 
@@ -30,7 +40,7 @@ def main() -> int:
             for_sam(arguments.for_sam[0], Path(arguments.for_sam[1]), arguments.variant)
         else:
             print(build.report(assemble.Target(arguments.variant, arguments.arch, arguments.python)))
-    except assemble.BuildError as error:
+    except (assemble.BuildError, subprocess.CalledProcessError) as error:
         print(f"\nnot built: {error}", file=sys.stderr)
         return 1
     return 0
@@ -80,4 +90,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(interrupts.run(main))
