@@ -10,6 +10,10 @@ TESTED := attach bench-reference emulator sam ministack boto3-1.35 boto3-1.40 bo
 # These programs begin with Ctrl-C put off, and see to it once Python has started: until then it would be a traceback.
 DEFERRED := $(shell env --block-signal=INT true 2> /dev/null && echo env --block-signal=INT)
 
+OLD := setup failed: $(PYTHON) is Python %d.%d; 3.8 sets up, 3.11 runs: make PYTHON=/path/to/python3
+SETUP := $(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 8) else "$(OLD)" % sys.version_info[:2])' && \
+	$(DEFERRED) $(PYTHON) tools/environment.py
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo chat page engines layer bytecode lock test test-docker bench bench-layer lint format clean
 
@@ -63,10 +67,10 @@ clean: ## remove everything that was installed or built
 	rm -rf .work .aws-sam
 
 .work/venv/.ready: requirements/bootstrap.txt requirements/dev.txt layer/pyproject.toml
-	@$(DEFERRED) $(PYTHON) tools/environment.py dev --path .work/venv --python $(RUNTIME) --editable layer
+	@$(SETUP) dev --path .work/venv --python $(RUNTIME) --editable layer
 
 .work/engines/.ready: requirements/engines.json | .work/venv/.ready
 	@$(DEFERRED) $(BIN)/python tools/fetch_engines.py
 
 .work/envs/%/.ready: requirements/%.txt
-	@$(DEFERRED) $(PYTHON) tools/environment.py $* --python $(RUNTIME)
+	@$(SETUP) $* --python $(RUNTIME)
