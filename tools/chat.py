@@ -99,9 +99,10 @@ class Chat:
 
     def send(self, message: str) -> None:
         """Send a message, and show the answer."""
-        show_answer(self._invoke({"session_id": self.session_id, "message": message}), DECIDING)
+        answer = self._invoke({"session_id": self.session_id, "message": message})
         self._turns += 1
         save(self._stack.items(), self._store)
+        show_answer(answer, DECIDING)
 
     def decide(self, decision: str) -> None:
         """Approve or reject what waits in this conversation, and show what comes of it."""

@@ -14,6 +14,8 @@ import ctypes
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -25,6 +27,7 @@ FROM_TERMINALS = (signal.SIGINT, signal.SIGHUP)
 SIGNALS = (*FROM_TERMINALS, signal.SIGTERM)
 
 _SET_CHILD_SUBREAPER = 36
+_PATIENCE_SECONDS = 0.1
 
 
 class Interrupted(KeyboardInterrupt):
@@ -53,8 +56,10 @@ def run(main: Callable[[], int]) -> int:
         threads wait for.
     """
     _adopt_orphans()
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     for number in SIGNALS:
         signal.signal(number, _interrupt)
+    _insist()
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         return main()
@@ -80,11 +85,11 @@ def deferred() -> Iterator[None]:
 
 def kill_descendants() -> None:
     """Kill every process that descends from this one. Where there is no /proc, none is found."""
-    while children := list(_children()):
-        for process_id in children:
+    while left := list(children()):
+        for process_id in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process_id, signal.SIGKILL)
-        for process_id in children:  # whose own children are ours from now on
+        for process_id in left:  # whose own children are ours from now on
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(process_id, 0)
 
@@ -92,6 +97,21 @@ def kill_descendants() -> None:
 def _interrupt(number: int, _: FrameType | None) -> None:
     _ignore()  # a second Ctrl-C must not tear the cleaning up
     raise Interrupted(number)
+
+
+def _insist() -> None:
+    """Have a signal sent again until Python has seen it: one that comes just before a system call does not end that."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+
+    def insist() -> None:
+        while number := os.read(reading, 1):
+            time.sleep(_PATIENCE_SECONDS)
+            if signal.getsignal(number[0]) is _interrupt:  # it puts another in its place
+                signal.pthread_kill(threading.main_thread().ident or 0, number[0])
+
+    threading.Thread(target=insist, daemon=True).start()
 
 
 def _ignore() -> None:
@@ -115,7 +135,7 @@ def _adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def _children() -> Iterator[int]:
+def children() -> Iterator[int]:
     """The processes whose parent is this one."""
     for entry in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):  # it ended meanwhile
