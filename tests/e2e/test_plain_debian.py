@@ -65,7 +65,7 @@ class Machine:
         variables = CLIENTS | {"HOME": HOME, "PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
         as_person = ("chroot", f"--userspec={PERSON}:{PERSON}", str(self.root), "env", "-i")
         settings = [f"{name}={value}" for name, value in variables.items()]
-        script = ["sh", "-c", f'cd "$1" && {command}', "sh", PROJECT]
+        script = ["sh", "-c", f'cd "$1" || exit; {command}', "sh", PROJECT]
         done = subprocess.run(
             ["unshare", *own, "sh", "-c", ENTER, "sh", str(self.root), *as_person, *settings, *script],
             capture_output=True,

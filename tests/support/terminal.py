@@ -68,10 +68,10 @@ class Terminal:
         """What it has shown, without colours."""
         return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self._shown.decode(errors="replace")).replace("\r", "")
 
-    def sees(self, text: str) -> None:
-        """Wait until it shows a text."""
+    def sees(self, text: str, times: int = 1) -> None:
+        """Wait until it has shown a text, so many times."""
         deadline = time.monotonic() + self._seconds
-        while text not in self.shown:
+        while self.shown.count(text) < times:
             assert time.monotonic() < deadline, f"{text!r} is not in:\n{self.shown}"
             assert self._read(), f"it ended without {text!r}:\n{self.shown}"
 
