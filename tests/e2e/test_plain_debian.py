@@ -41,7 +41,6 @@ def missing() -> str | None:
 pytestmark = [
     pytest.mark.skipif(missing() is not None, reason=f"plain Debian: not run: {missing()}"),
     pytest.mark.timeout(1_500),
-    pytest.mark.xdist_group("plain Debian"),
 ]
 
 
@@ -110,28 +109,34 @@ def source_files() -> list[str]:
     return [name for name in listed if name and (rie.ROOT / name).exists()]
 
 
-def test_there_is_debians_python_and_nothing_else(machine: Machine) -> None:
+def test_the_two_commands_work_on_plain_debian(machine: Machine, record_property: pytest.RecordProperty) -> None:
+    there_is_debians_python_and_nothing_else(machine)
+    two_first_demos_at_once_both_play(machine)
+    record_property("sample", a_second_demo_needs_no_network_and_little_time(machine))
+    the_tests_run(machine)
+    sam_builds_for_a_python_that_is_here_and_says_what_to_do_where_it_is_not(machine)
+
+
+def there_is_debians_python_and_nothing_else(machine: Machine) -> None:
     assert machine.run("python3 --version").strip() == "Python 3.11.2"
     assert machine.run("id -u; command -v git java node uv cc docker || true").split() == [str(PERSON)]
 
 
-def test_two_first_demos_at_once_both_play(machine: Machine) -> None:
+def two_first_demos_at_once_both_play(machine: Machine) -> None:
     shown = machine.run("make demo > one.log 2>&1 & make -j4 demo > two.log 2>&1; wait $! && cat one.log two.log")
     assert shown.count("Your name is Ada.") == 2, shown
     assert shown.count("issue_refund ran once") == 2, shown
 
 
-def test_a_second_demo_needs_no_network_and_little_time(
-    machine: Machine, record_property: pytest.RecordProperty
-) -> None:
+def a_second_demo_needs_no_network_and_little_time(machine: Machine) -> str:
     before = cpu_seconds()
     shown = machine.run("make demo", online=False)
     used = cpu_seconds() - before
     assert "issue_refund ran once" in shown
     seconds = re.findall(r"The demo took ([\d.]+) s", shown)[0]
-    record_property("sample", f"the second demo on plain Debian took {seconds} s, and {used:.1f} s of processors")
     # What else runs here makes it wait, but not work: with two processors to itself it takes half of this.
     assert used < 2 * SECOND_DEMO_SECONDS
+    return f"the second demo on plain Debian took {seconds} s, and {used:.1f} s of processors"
 
 
 def cpu_seconds() -> float:
@@ -140,13 +145,13 @@ def cpu_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def test_the_tests_run(machine: Machine) -> None:
+def the_tests_run(machine: Machine) -> None:
     shown = machine.run('make test ARGS="-q -n 2 tests/unit tests/integration/test_engines.py"')
     assert re.search(r"\d+ passed", shown)
     assert "dynamodb-local: MISSING, it needs Java" in shown, "the summary names what is missing"
 
 
-def test_sam_builds_for_a_python_that_is_here_and_says_what_to_do_where_it_is_not(machine: Machine) -> None:
+def sam_builds_for_a_python_that_is_here_and_says_what_to_do_where_it_is_not(machine: Machine) -> None:
     sam = "SAM_CLI_TELEMETRY=0 .work/envs/sam/bin/sam build --build-dir"
     machine.run(f"{sam} .work/here --parameter-overrides PythonVersion=3.11")
     machine.run("test -n \"$(find .work/here/SessionLayer -name 'app*.pyc' -o -name 'environment*.pyc' | head -1)\"")
