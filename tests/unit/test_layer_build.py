@@ -106,3 +106,9 @@ def test_a_python_that_is_too_old_to_build_with_is_told_so(tmp_path: Path) -> No
     assert ended.returncode == 1
     assert "is Python 3.9; the builder needs 3.11 or newer" in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
+
+
+def test_the_documentation_names_the_zip_that_is_built() -> None:
+    archive = build.CACHE / Target().name / "layer.zip"
+    text = (build.ROOT / "docs" / "attach.md").read_text()
+    assert f"--zip-file fileb://{archive.relative_to(build.ROOT)} " in text
