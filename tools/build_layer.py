@@ -12,10 +12,19 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if sys.version_info < (3, 11):  # noqa: UP036 - people build with whatever their `python3` is
+    sys.exit(
+        "not built: {} is Python {}.{}; the builder needs 3.11 or newer as python3 on PATH".format(
+            sys.executable, *sys.version_info[:2]
+        )
+    )
+
+from tools import interrupts
 from tools.layers import assemble, build, functions, sam_build
 
 
@@ -27,7 +36,7 @@ def main() -> int:
             for_sam(arguments.for_sam[0], Path(arguments.for_sam[1]), arguments.variant, arguments.function)
         else:
             print(build.report(assemble.Target(arguments.variant, arguments.arch, arguments.python)))
-    except assemble.BuildError as error:
+    except (assemble.BuildError, subprocess.CalledProcessError) as error:
         print(f"\nnot built: {error}", file=sys.stderr)
         return 1
     return 0
@@ -62,4 +71,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(interrupts.run(main))

@@ -74,7 +74,7 @@ def prepare(target: Target) -> list[Contender]:
     plain = FOLDER / "plain-function"
     shutil.copytree(FUNCTION, plain, ignore=shutil.ignore_patterns("__pycache__"))
     makers: dict[str, Callable[[Path, Target, str], Path]] = {
-        "pip install --target": _by_pip,
+        "pip install --target, with its bytecode": _by_pip,
         f"sam build, BuildMethod: python{target.python}": _by_sam,
         "sam build, BuildMethod: makefile": _by_makefile,
     }

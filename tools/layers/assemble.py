@@ -133,8 +133,10 @@ def hot_modules() -> list[str]:
     return (SOURCE / "bytecode.txt").read_text().splitlines()
 
 
-def compile_bytecode(tree: Path, python: str, seen_as: str, modules: Iterable[str]) -> bool:
+def compile_bytecode(tree: Path, python: str, seen_as: str, modules: Iterable[str]) -> None:
     """Compile modules for the runtime's interpreter; where they run is read-only, so each start would do it again.
+
+    An interpreter that this machine lacks is fetched, as for `make demo`.
 
     Args:
         tree: The folder that they are in.
@@ -142,14 +144,10 @@ def compile_bytecode(tree: Path, python: str, seen_as: str, modules: Iterable[st
         seen_as: Where the folder will be at run time, which tracebacks show.
         modules: Their paths in the folder; those that are not there are left out.
 
-    Returns:
-        Whether an interpreter of that version was found.
+    Raises:
+        BuildError: There is no interpreter of that version, and none could be fetched.
     """
-    interpreter = interpreters.find(python)
-    if interpreter is None:
-        _warn(f"no Python {python} on this machine: the layer works, but carries NO BYTECODE, and every cold start")
-        _warn(f"compiles its modules again (about twice the import time). Put python{python} on PATH and build again.")
-        return False
+    interpreter = interpreter_of(python)
     # Checked by nobody, because the files cannot change; and independent of the times that an archive gives them.
     mode = ("--invalidation-mode", "unchecked-hash", "-s", str(tree), "-p", seen_as)
     # The order of a set of constants must not depend on the process's random hash seed.
@@ -157,7 +155,19 @@ def compile_bytecode(tree: Path, python: str, seen_as: str, modules: Iterable[st
     command = [str(interpreter), "-s", "-m", "compileall", "-q", "-f", "-j", "0", *mode, "-i", "-"]
     paths = "\n".join(str(tree / module) for module in sorted(modules) if (tree / module).exists())
     subprocess.run(command, check=True, env=variables, text=True, input=paths)
-    return True
+
+
+def interpreter_of(python: str) -> Path:
+    """This machine's interpreter of a minor version, or else a fetched one. Raises as `compile_bytecode`."""
+    if found := environment.fetched(python):
+        return found
+    here = ", ".join(interpreters.installed()) or "none"
+    raise BuildError(
+        f"Python {python} compiles what Python {python} runs, and is neither on this machine nor could it be fetched. "
+        "Without bytecode every cold start would compile all modules, which doubles its time. "
+        f"Put python{python} on PATH, or build for a version that is here ({here}): "
+        "sam build and sam deploy take --parameter-overrides PythonVersion=..., the builder --python"
+    )
 
 
 def normalise(folder: Path) -> None:
@@ -190,7 +200,3 @@ def _uv(*arguments: str) -> None:
         subprocess.run([str(environment.UV), *arguments], check=True, env=uv_environ(), cwd=ROOT)
     except subprocess.CalledProcessError as error:
         raise BuildError(f"uv {' '.join(arguments[:2])} failed with exit code {error.returncode}") from error
-
-
-def _warn(text: str) -> None:
-    print(f"WARNING: {text}", file=sys.stderr, flush=True)
