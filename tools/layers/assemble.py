@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools import environment, interpreters
-from tools.layers import binaries, trim
+from tools.layers import binaries, deferrals, trim
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "layer"
@@ -88,6 +88,8 @@ def add_packages(target: Target, tree: Path) -> None:
         raise BuildError("\n".join(wrong))
     for path in tree.rglob("*.so*"):
         path.write_bytes(binaries.strip(path.read_bytes()))
+    for sentence in deferrals.apply(deferrals.read(SOURCE / "deferred.toml"), tree):
+        _warn(sentence)
     compile_bytecode(tree, target.python, "/opt/python", hot_modules())
     normalise(tree)
 

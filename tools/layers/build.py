@@ -73,7 +73,7 @@ def size_of(tree: Path) -> int:
 
 def _package_sources(target: Target) -> list[Path]:
     tools = [*Path(__file__).parent.glob("*.py"), ROOT / "requirements" / "bootstrap.txt"]
-    return [*tools, SOURCE / assemble.VARIANTS[target.variant], SOURCE / "bytecode.txt"]
+    return [*tools, SOURCE / assemble.VARIANTS[target.variant], SOURCE / "bytecode.txt", SOURCE / "deferred.toml"]
 
 
 def _library_sources() -> list[Path]:
