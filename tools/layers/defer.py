@@ -20,6 +20,7 @@ ALL_IMPORTS = "*"
 _Import = tuple[str, str | None, int]
 _Assignment = ast.Assign | ast.AnnAssign
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+_BINDERS = (ast.alias, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _HOOKS = ("__getattr__", "__dir__")
 
 
@@ -32,13 +33,16 @@ class _Deferred:
     """What is deferred.
 
     Attributes:
-        imports: By name, an import statement's module, name in it (None: the module itself), and level.
+        imports: By name, an import statement's module, name in it (None: the module itself), and level; the last of
+            several, as at run time.
         values: By name, the statement that assigns it.
+        aliases: The parts of import statements that ``imports`` stands for.
         remains: Every statement that changes, with what stays of it.
     """
 
     imports: dict[str, _Import] = field(default_factory=dict)
     values: dict[str, _Assignment] = field(default_factory=dict)
+    aliases: set[ast.AST] = field(default_factory=set)
     remains: list[tuple[ast.stmt, str]] = field(default_factory=list)
 
     @property
@@ -64,9 +68,10 @@ def defer(source: str, names: Iterable[str], submodules: Iterable[str] = (), *, 
     tree, wanted = ast.parse(source), set(names)
     if any(getattr(statement, "name", None) in _HOOKS for statement in tree.body):
         raise NotDeferrableError("the module has a __getattr__ or __dir__ of its own")
-    deferred = _bindings(tree, wanted)
+    deferred = _bindings(tree, wanted, package=package)
     if missing := wanted - deferred.names - {ALL_IMPORTS}:
         raise NotDeferrableError(f"no simple statement binds {', '.join(sorted(missing))}")
+    _check_bindings(tree, deferred)
     _check_scopes(symtable.symtable(source, "module", "exec"), deferred.names)
     lines = source.encode().split(b"\n")
     for node in sorted(_uses(tree, deferred), key=lambda node: (node.lineno, node.col_offset), reverse=True):
@@ -80,18 +85,22 @@ def defer(source: str, names: Iterable[str], submodules: Iterable[str] = (), *, 
     return "\n".join([*(line.decode() for line in lines), *_tail(deferred.imports, assignments, of_package)])
 
 
-def _bindings(tree: ast.Module, wanted: set[str]) -> _Deferred:
+def _bindings(tree: ast.Module, wanted: set[str], *, package: bool) -> _Deferred:
     deferred = _Deferred()
     for statement in tree.body:
         match statement:
             case ast.ImportFrom(module=module, names=aliases, level=level):
                 taken = [alias for alias in aliases if _is_wanted(alias, level, wanted)]
                 for alias in taken:
-                    deferred.imports[alias.asname or alias.name] = (module or "", alias.name, level)
+                    of_package = package and level == 1 and module is None  # `from . import submodule`
+                    found = (alias.name, None, 1) if of_package else (module or "", alias.name, level)
+                    deferred.imports[alias.asname or alias.name] = found
+                deferred.aliases.update(taken)
                 if taken:
                     rest = [alias for alias in aliases if alias not in taken]
                     deferred.remains.append((statement, _import_from(module, rest, level)))
-            case ast.Import(names=[ast.alias(name=name, asname=asname)]) if (asname or name) in wanted:
+            case ast.Import(names=[ast.alias(name=name, asname=asname) as alias]) if (asname or name) in wanted:
+                deferred.aliases.add(alias)
                 deferred.imports[asname or name] = (name, None, 0)
                 deferred.remains.append((statement, ""))
             case ast.Assign(targets=[ast.Name(id=name)]) if name in wanted:
@@ -109,6 +118,24 @@ def _is_wanted(alias: ast.alias, level: int, wanted: set[str]) -> bool:
 
 def _import_from(module: str | None, aliases: list[ast.alias], level: int) -> str:
     return ast.unparse(ast.ImportFrom(module, aliases, level)) if aliases else ""
+
+
+def _check_bindings(tree: ast.Module, deferred: _Deferred) -> None:
+    """Refuse a name that more than one statement binds, and a statement that shares its lines with another."""
+    for node in ast.walk(tree):
+        if isinstance(node, _BINDERS) and node not in deferred.aliases:
+            if (name := getattr(node, "asname", None) or node.name) in deferred.names:
+                raise NotDeferrableError(f"line {node.lineno} binds {name} too")
+    if both := {*deferred.imports} & {*deferred.values}:
+        raise NotDeferrableError(f"{', '.join(sorted(both))}: both imported and assigned")
+    for statement, _ in deferred.remains:
+        on_its_lines = [other for other in tree.body if _overlap(_span(statement), _span(other))]
+        if on_its_lines != [statement]:
+            raise NotDeferrableError(f"line {statement.lineno}: the statement shares its line with another")
+
+
+def _overlap(one: slice, other: slice) -> bool:
+    return bool(one.start < other.stop and other.start < one.stop)
 
 
 def _check_scopes(table: symtable.SymbolTable, names: set[str]) -> None:
@@ -155,12 +182,12 @@ def _submodules(deferred: _Deferred) -> set[str]:
 def _tail(imports: dict[str, _Import], assignments: dict[str, str], submodules: list[str]) -> Iterator[str]:
     """What makes the names, at the module's end."""
     yield ""
-    yield "# This file was changed when the layer was built: what follows stood above, and is now made at its first use."
-    yield f"import {HELPER}"
+    yield "# Changed when the layer was built: what follows stood above, and is now made at its first use."
+    yield f"import {HELPER} as _{HELPER}"
     for name, assignment in assignments.items():
         # The statement as it was, but local; its further lines need no indent, since they are within parentheses.
         yield f"def _make_{name}():\n    {assignment}\n    return {name}"
-    yield f"_deferred = {HELPER}.install(globals(), {{"
+    yield f"_deferred = _{HELPER}.install(globals(), {{"
     yield from (f"    {name!r}: {target!r}," for name, target in imports.items())
     yield f"}}, {{{', '.join(f'{name!r}: _make_{name}' for name in assignments)}}}, {submodules!r})"
     yield from (f"del _make_{name}" for name in assignments)
