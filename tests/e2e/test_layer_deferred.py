@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -98,11 +97,12 @@ listed = dir(module)
 star = {}
 exec(f"from {name} import *", star)
 own = [each for each in listed if not each.startswith("__")]
-callables = {each: getattr(module, each) for each in own if isinstance(getattr(module, each), (type, types.FunctionType))}
+values = {each: getattr(module, each) for each in own}
+callables = {each: value for each, value in values.items() if isinstance(value, (type, types.FunctionType))}
 print(json.dumps({
     "dir": listed,
     "star": sorted(set(star) - {"__builtins__"}),
-    "values": {each: said(getattr(module, each)) for each in own},
+    "values": {each: said(value) for each, value in values.items()},
     "annotations": sorted(getattr(module, "__annotations__", {})),
     "hints": {each: hints(value) for each, value in callables.items()},
     "pickled": {each: pickled(value) for each, value in callables.items()},

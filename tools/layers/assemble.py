@@ -132,7 +132,7 @@ def wheel(folder: Path) -> Path:
 def hot_modules() -> list[str]:
     """The packages' modules that functions import, as paths in the layer.
 
-    Bytecode of the other 2,500 would be a fifth of the archive and hardly ever be loaded.
+    Bytecode of the other 1,900 would be a tenth of the archive and hardly ever be loaded.
     """
     return (SOURCE / "bytecode.txt").read_text().splitlines()
 

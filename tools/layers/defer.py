@@ -123,9 +123,10 @@ def _import_from(module: str | None, aliases: list[ast.alias], level: int) -> st
 def _check_bindings(tree: ast.Module, deferred: _Deferred) -> None:
     """Refuse a name that more than one statement binds, and a statement that shares its lines with another."""
     for node in ast.walk(tree):
-        if isinstance(node, _BINDERS) and node not in deferred.aliases:
-            if (name := getattr(node, "asname", None) or node.name) in deferred.names:
-                raise NotDeferrableError(f"line {node.lineno} binds {name} too")
+        if not isinstance(node, _BINDERS) or node in deferred.aliases:
+            continue
+        if (name := getattr(node, "asname", None) or node.name) in deferred.names:
+            raise NotDeferrableError(f"line {node.lineno} binds {name} too")
     if both := {*deferred.imports} & {*deferred.values}:
         raise NotDeferrableError(f"{', '.join(sorted(both))}: both imported and assigned")
     for statement, _ in deferred.remains:
