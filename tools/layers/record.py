@@ -120,12 +120,12 @@ async def ask_an_mcp_server() -> None:
     """Import what a connection needs, over pipes (to a server of the same layer) and over HTTP (to none)."""
     from agents.mcp import MCPServerStdio, MCPServerStreamableHttp
 
-    own = {"command": sys.executable, "args": ["-c", SERVER], "env": {"PYTHONPATH": os.pathsep.join(sys.path)}}
-    async with MCPServerStdio(own) as server:
+    path = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    async with MCPServerStdio({"command": sys.executable, "args": ["-c", SERVER], "env": path}) as server:
         assert [tool.name for tool in await server.list_tools()] == ["answer"]
         await server.call_tool("answer", {})
     with contextlib.suppress(Exception):
-        await MCPServerStreamableHttp({"url": NOWHERE, "timeout": 1}).connect()
+        await MCPServerStreamableHttp({"url": NOWHERE, "timeout": 1}).connect()  # type: ignore[no-untyped-call]
 
 
 async def ask_dynamodb() -> None:
