@@ -5,8 +5,8 @@ The build rewrites some modules of the layer's packages so that they end with::
     _deferred = _deferred_names.install(globals(), {imports}, {values}, [submodules])
 
 Where a function of such a module used ``NAME``, it now uses ``_deferred.NAME``: an attribute of its own module, hence
-the same global variable, made if it is not there yet. From outside, a deferred name is an attribute like any other; only
-``vars(module)`` and ``sys.modules`` tell that it was not made, or its module not imported, before somebody asked.
+the same global variable, made if it is not there yet. From outside, a deferred name is an attribute like any other.
+Only ``vars(module)`` and ``sys.modules`` tell that nobody has asked for it yet.
 
 Threads may ask at the same time: each name has one value for good. An import is left to the import system's own locks,
 which know how to break circles; an expression is evaluated under a lock of ours. A fork waits for that lock, so that a
