@@ -55,8 +55,9 @@ def archive(target: Target) -> Path:
     folder = build(target).resolve()
     packed = folder / "layer.zip"
     if not packed.exists():
-        assemble.write_zip(folder / "python", packed.with_suffix(".new"))
-        packed.with_suffix(".new").replace(packed)
+        fresh = packed.with_suffix(f".{os.getpid()}")  # another process may be making the same
+        assemble.write_zip(folder / "python", fresh)
+        fresh.replace(packed)
     return CACHE / target.name / packed.name
 
 

@@ -63,7 +63,8 @@ def main(layer: Path, function: Path, runtime: Path) -> None:
         importlib.import_module(name)
     for name in (*MCP, *(f"agents.extensions.{name}" for name in EXTENSIONS), "aws_lambda_powertools.event_handler"):
         import_all(name)
-    use_all("openai.types")
+    for name in ("types", "types.chat", "types.responses", "types.shared", "types.shared_params"):
+        use_all(f"openai.{name}")
     asyncio.run(ask_a_model())
     asyncio.run(ask_bedrock())
     asyncio.run(ask_an_mcp_server())
