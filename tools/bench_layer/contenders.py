@@ -19,6 +19,9 @@ FUNCTION = ROOT / "functions" / "agent"
 HANDLERS = Path(__file__).parent / "handlers"
 FOLDER = ROOT / ".work" / "bench-layer"
 
+PUBLISHED = "pip install --target, with its bytecode"
+"""The packages as their authors publish them, with bytecode, since pip makes it."""
+
 _STOCK_TEMPLATE = """
 AWSTemplateFormatVersion: "2010-09-09"
 Transform: AWS::Serverless-2016-10-31
@@ -74,7 +77,7 @@ def prepare(target: Target) -> list[Contender]:
     plain = FOLDER / "plain-function"
     shutil.copytree(FUNCTION, plain, ignore=shutil.ignore_patterns("__pycache__"))
     makers: dict[str, Callable[[Path, Target, str], Path]] = {
-        "pip install --target, with its bytecode": _by_pip,
+        PUBLISHED: _by_pip,
         f"sam build, BuildMethod: python{target.python}": _by_sam,
         "sam build, BuildMethod: makefile": _by_makefile,
     }

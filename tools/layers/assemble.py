@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools import environment, interpreters
-from tools.layers import binaries, trim
+from tools.layers import binaries, deferrals, trim
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "layer"
@@ -86,6 +86,8 @@ def add_packages(target: Target, tree: Path) -> None:
         raise BuildError("\n".join(wrong))
     for path in tree.rglob("*.so*"):
         path.write_bytes(binaries.strip(path.read_bytes()))
+    for sentence in deferrals.apply(deferrals.read(SOURCE / "deferred.toml"), tree):
+        _warn(sentence)
     compile_bytecode(tree, target.python, "/opt/python", hot_modules())
     normalise(tree)
 
@@ -128,7 +130,7 @@ def wheel(folder: Path) -> Path:
 def hot_modules() -> list[str]:
     """The packages' modules that functions import, as paths in the layer.
 
-    Bytecode of the other 2,500 would be a fifth of the archive and hardly ever be loaded.
+    Bytecode of the other 1,900 would be a tenth of the archive and hardly ever be loaded.
     """
     return (SOURCE / "bytecode.txt").read_text().splitlines()
 
@@ -200,3 +202,7 @@ def _uv(*arguments: str) -> None:
         subprocess.run([str(environment.UV), *arguments], check=True, env=uv_environ(), cwd=ROOT)
     except subprocess.CalledProcessError as error:
         raise BuildError(f"uv {' '.join(arguments[:2])} failed with exit code {error.returncode}") from error
+
+
+def _warn(text: str) -> None:
+    print(f"WARNING: {text}", file=sys.stderr, flush=True)

@@ -55,7 +55,7 @@ def archive(target: Target) -> Path:
     """Make a layer's zip file, as ``aws lambda publish-layer-version`` takes it. Raises as `build`."""
     folder = build(target).resolve()
     packed = folder / "layer.zip"
-    with _alone():
+    with alone():
         if not packed.exists():
             assemble.write_zip(folder / "python", packed.with_suffix(".new"))
             packed.with_suffix(".new").replace(packed)
@@ -75,7 +75,7 @@ def size_of(tree: Path) -> int:
 
 def _package_sources(target: Target) -> list[Path]:
     tools = [*Path(__file__).parent.glob("*.py"), ROOT / "requirements" / "bootstrap.txt"]
-    return [*tools, SOURCE / assemble.VARIANTS[target.variant], SOURCE / "bytecode.txt"]
+    return [*tools, SOURCE / assemble.VARIANTS[target.variant], SOURCE / "bytecode.txt", SOURCE / "deferred.toml"]
 
 
 def _library_sources() -> list[Path]:
