@@ -42,7 +42,13 @@ class Source:
     def __init__(self, raw: Any, size: int | None) -> None:
         self._raw = raw
         self.size = size
-        self.lines = _lines(_text(_unpacked(raw)))
+        self._text = _text(_unpacked(raw))
+        self.lines = _lines(self._text)
+
+    def close(self) -> None:
+        """Let go of the file, without closing it."""
+        with contextlib.suppress(OSError, ValueError):
+            self._text.detach()
 
     def position(self) -> int:
         """How many bytes of the file have been read."""
@@ -60,13 +66,15 @@ def reading(path: Path) -> Iterator[Source]:
         OSError: It cannot be read.
         TransferError: Also from the lines: it is not text, or its compressed form was cut off.
     """
-    if path == STDIN_OR_STDOUT:
-        yield Source(sys.stdin.buffer, None)
-        return
-    with interrupt.at_once():
-        file = path.open("rb")  # of a pipe this waits for who writes to it
-    with file:
-        yield Source(file, path.stat().st_size if path.is_file() else None)
+    with contextlib.ExitStack() as stack:
+        raw, size = sys.stdin.buffer, None
+        if path != STDIN_OR_STDOUT:
+            with interrupt.at_once():
+                raw = stack.enter_context(path.open("rb"))  # of a pipe this waits for who writes to it
+            size = path.stat().st_size if path.is_file() else None
+        source = Source(raw, size)
+        stack.callback(source.close)
+        yield source
 
 
 def _unpacked(raw: Any) -> Any:

@@ -30,29 +30,38 @@ app = typer.Typer(
 
 _EVERYWHERE: dict[str, tuple[Any, Any]] = {
     "table": (
-        Annotated[str, typer.Option("--table", "-t", envvar="SESSION_TABLE", help="The table.")],
+        Annotated[str, typer.Option("--table", "-t", envvar="SESSION_TABLE", metavar="NAME", help="The table.")],
         inspect.Parameter.empty,
     ),
     "region": (
-        Annotated[str | None, typer.Option(envvar=["AWS_REGION", "AWS_DEFAULT_REGION"], help="AWS region.")],
+        Annotated[
+            str | None, typer.Option(envvar=["AWS_REGION", "AWS_DEFAULT_REGION"], metavar="NAME", help="AWS region.")
+        ],
         None,
     ),
     "endpoint_url": (
         Annotated[
             str | None,
-            typer.Option(envvar=["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL"], help="Another endpoint than AWS's."),
+            typer.Option(
+                envvar=["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL"],
+                metavar="URL",
+                help="Another endpoint than AWS's.",
+            ),
         ],
         None,
     ),
-    "profile": (Annotated[str | None, typer.Option(envvar="AWS_PROFILE", help="Of the AWS configuration.")], None),
+    "profile": (
+        Annotated[str | None, typer.Option(envvar="AWS_PROFILE", metavar="NAME", help="Of the AWS configuration.")],
+        None,
+    ),
     "as_json": (Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")], False),
 }
 
 Work = Callable[..., Awaitable[int]]
 SessionId = Annotated[str, typer.Argument(metavar="SESSION", help="Its id, or how it begins.", show_default=False)]
 SessionIds = Annotated[list[str] | None, typer.Argument(metavar="[SESSION]...", help="Their ids.", show_default=False)]
-Owner = Annotated[str | None, typer.Option(help="All sessions bound to this owner.")]
-Prefix = Annotated[str | None, typer.Option(help="Only ids that begin so.")]
+Owner = Annotated[str | None, typer.Option(metavar="OWNER", help="All sessions bound to this owner.")]
+Prefix = Annotated[str | None, typer.Option(metavar="TEXT", help="Only ids that begin so.")]
 Since = Annotated[
     str | None,
     typer.Option(metavar="TIME", help="Only what was written since: 90min, 2h, 3d, 2026-11-25, 2026-11-25T10:30Z."),
@@ -60,7 +69,9 @@ Since = Annotated[
 After = Annotated[
     str | None, typer.Option(metavar="SESSION", help="Go on after this one, in the table's order, as was said before.")
 ]
-AtOnce = Annotated[int, typer.Option("--concurrency", min=1, max=10, help="How many sessions to work on at a time.")]
+AtOnce = Annotated[
+    int, typer.Option("--concurrency", min=1, max=10, metavar="NUMBER", help="How many sessions to work on at a time.")
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 

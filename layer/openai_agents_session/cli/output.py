@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -95,12 +95,12 @@ class Output:
         if self.as_json:
             self.line(json_line(data))
         else:
-            self._results.print(renderable, crop=False)
+            self._results.print(Group(renderable), crop=False)  # a bare Text would be wrapped
 
     def results(self, renderables: Iterable[RenderableType]) -> None:
         """Print results for people one after the other, however many there are."""
         for renderable in renderables:
-            self._results.print(renderable, crop=False)
+            self._results.print(Group(renderable), crop=False)  # a bare Text would be wrapped
 
     def line(self, text: str) -> None:
         """Print a line as it is."""
@@ -118,7 +118,7 @@ class Output:
 
     def aside(self, renderable: RenderableType) -> None:
         """Show something beside the result, for a person who is asked about it."""
-        self._notes.print(renderable, crop=False)
+        self._notes.print(Group(renderable), crop=False)
 
     def error(self, text: str, kind: str) -> None:
         """Say what went wrong."""

@@ -63,7 +63,8 @@ async def list_sessions(
         ),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=0, help="At most so many; 0 for all. Default: 100, with --json all.")
+        int | None,
+        typer.Option(min=0, metavar="NUMBER", help="At most so many; 0 for all. Default: 100, with --json all."),
     ] = None,
     after: After = None,
 ) -> int:

@@ -143,7 +143,7 @@ def _write(writing: _Writing, stored: Stored) -> None:
 
 # --- import ----------------------------------------------------------------------------------------------------------
 
-_SKIPPED = "skipped, the session exists"
+_SKIPPED = "skipped, as it exists"
 _FINE = {"imported", "appended", "replaced", _SKIPPED}
 
 
@@ -186,13 +186,16 @@ async def import_sessions(
         str | None, typer.Option("--as", metavar="SESSION", help="Import under this id; the file holds one session.")
     ] = None,
     owner: Annotated[
-        str | None, typer.Option(help="Bind them to this owner instead of the file's; '' for nobody.")
+        str | None, typer.Option(metavar="OWNER", help="Bind them to this owner instead of the file's; '' for nobody.")
     ] = None,
     probable: Annotated[
         bool, typer.Option("--probable", help="Of salvaged sessions, also the items that are not certain.")
     ] = False,
     ttl_seconds: Annotated[
-        int | None, typer.Option(min=1, help="Let them expire so many seconds from now. Default: when they would have.")
+        int | None,
+        typer.Option(
+            min=1, metavar="SECONDS", help="Let them expire so many seconds from now. Default: when they would have."
+        ),
     ] = None,
     at_once: AtOnce = pool.AT_ONCE,
 ) -> int:
@@ -281,4 +284,4 @@ async def _put(
     if how.replace:
         await session._atomic_replace_items(items)
         return "replaced"
-    return _SKIPPED if how.skip else "not imported, the session exists: --append, --replace or --skip-existing"
+    return _SKIPPED if how.skip else "not imported, as it exists: --append, --replace or --skip-existing"

@@ -21,7 +21,7 @@ async def show(
     store: Store,
     out: Output,
     session_id: SessionId,
-    limit: Annotated[int, typer.Option(min=0, help="The newest so many items; 0 for all.")] = 50,
+    limit: Annotated[int, typer.Option(min=0, metavar="NUMBER", help="The newest so many items; 0 for all.")] = 50,
     full: Annotated[bool, typer.Option("--full", help="Do not fold what is long.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="The items as they are stored, one line of JSON each.")] = False,
 ) -> int:
@@ -49,9 +49,15 @@ async def cost(
     store: Store,
     out: Output,
     session_id: SessionId,
-    appends: Annotated[int, typer.Option(min=1, help="Appends a turn: the question, then one an answer.")] = 2,
-    read_price: Annotated[float, typer.Option(min=0, help="Dollars for a million read units.")] = pricing.READ_PRICE,
-    write_price: Annotated[float, typer.Option(min=0, help="Dollars for a million write units.")] = pricing.WRITE_PRICE,
+    appends: Annotated[
+        int, typer.Option(min=1, metavar="NUMBER", help="Appends a turn: the question, then one an answer.")
+    ] = 2,
+    read_price: Annotated[
+        float, typer.Option(min=0, metavar="DOLLARS", help="Dollars for a million read units.")
+    ] = pricing.READ_PRICE,
+    write_price: Annotated[
+        float, typer.Option(min=0, metavar="DOLLARS", help="Dollars for a million write units.")
+    ] = pricing.WRITE_PRICE,
 ) -> int:
     """Tell what a turn of a session costs now, at on-demand prices (default: us-east-1)."""
     found = await selection.resolved(store, out, session_id)
