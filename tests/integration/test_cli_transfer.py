@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import bz2
+import codecs
+import gzip
+import json
+import lzma
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -115,3 +123,232 @@ async def test_an_expired_session_is_imported_only_with_a_new_expiry(world: Worl
     assert await world.items() == {}
     assert (await cli("import", "-", "--ttl-seconds", 60, input=text)).exit_code == 0
     assert await world.session("ada").get_items() == [{"role": "user"}]
+
+
+# --- what files are like ---------------------------------------------------------------------------------------------
+
+ENCODED: dict[str, Callable[[str], bytes]] = {
+    "UTF-8": lambda text: text.encode(),
+    "UTF-8 with a byte order mark": lambda text: text.encode("utf-8-sig"),
+    "UTF-16 with a byte order mark": lambda text: text.encode("utf-16"),
+    "UTF-16 big-endian": lambda text: codecs.BOM_UTF16_BE + text.encode("utf-16-be"),
+    "UTF-16 without a mark": lambda text: text.encode("utf-16-le"),
+    "UTF-32": lambda text: text.encode("utf-32"),
+    "CRLF": lambda text: text.replace("\n", "\r\n").encode(),
+    "UTF-16 with CRLF, as PowerShell writes": lambda text: text.replace("\n", "\r\n").encode("utf-16"),
+    "blank lines": lambda text: text.replace("\n", "\n\n").encode(),
+    "no last line end": lambda text: text.rstrip("\n").encode(),
+    "gzip": lambda text: gzip.compress(text.encode()),
+    "gzip of UTF-16": lambda text: gzip.compress(text.encode("utf-16")),
+    "two gzips behind each other": lambda text: gzip.compress(text[:99].encode()) + gzip.compress(text[99:].encode()),
+    "bzip2": lambda text: bz2.compress(text.encode()),
+    "xz": lambda text: lzma.compress(text.encode()),
+}
+
+
+@pytest.mark.parametrize("encoding", ENCODED)
+async def test_a_file_is_read_in_every_encoding_that_people_have(
+    world: World, cli: Cli, tmp_path: Path, encoding: str
+) -> None:
+    """The same sessions come out of it, from a file and from a pipe."""
+    await world.session("ada").add_items(ODD[:2])
+    text = (await cli("export", "ada")).stdout
+    await world.session("ada").clear_session()
+    file = tmp_path / "sessions"
+    file.write_bytes(ENCODED[encoding](text))
+    for number, source in enumerate((file, "-")):
+        given = {"input": file.read_bytes()} if source == "-" else {}
+        result = await cli("import", source, "--as", f"copy-{number}", **given)
+        assert result.exit_code == 0, result.stderr
+        assert await world.session(f"copy-{number}").get_items() == ODD[:2]
+
+
+SPOILED: dict[str, Callable[[bytes], bytes]] = {
+    "latin-1": lambda data: data.replace("ü".encode(), b"\xfc"),
+    "a cut-off gzip": lambda data: gzip.compress(data)[:-20],
+    "a changed gzip": lambda data: gzip.compress(data)[:60] + b"\0\0\0" + gzip.compress(data)[63:],
+    "a cut-off xz": lambda data: lzma.compress(data)[:-20],
+    "an image": lambda data: b"\x89PNG\r\n\x1a\n" + bytes(range(256)),
+    "zeros": lambda data: bytes(1000),
+    "nested too deep": lambda data: b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("kind", SPOILED)
+async def test_a_file_that_is_spoiled_is_one_line(world: World, cli: Cli, tmp_path: Path, kind: str) -> None:
+    """Whatever a file is, the command says in one line what is wrong with it, and stores nothing of half a session."""
+    await world.session("ada").add_items([message("Zürich")])
+    text = (await cli("export", "ada")).stdout
+    await world.session("ada").clear_session()
+    file = tmp_path / "sessions"
+    file.write_bytes(SPOILED[kind](text.encode()))
+    result = await cli("import", file)
+    assert result.exit_code == 1
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert {key for key in await world.items() if key != "ada"} == set()
+
+
+async def test_a_file_that_does_not_exist_is_one_line(cli: Cli, tmp_path: Path) -> None:
+    """So is a directory, and a file that cannot be written."""
+    for arguments in (
+        ["import", tmp_path / "nothing"],
+        ["import", tmp_path],
+        ["export", "--all", "-o", tmp_path / "no" / "file"],
+        ["export", "--all", "-o", tmp_path],
+    ):
+        result = await cli(*arguments)
+        assert result.exit_code == 3
+        assert str(tmp_path) in result.stderr
+
+
+# --- whole or incomplete ---------------------------------------------------------------------------------------------
+
+
+async def test_an_export_ends_with_its_sum_and_without_it_is_incomplete(world: World, cli: Cli, tmp_path: Path) -> None:
+    """Wherever a file was cut off, import says "incomplete"; what was whole is stored."""
+    for name in ("ada", "bob", "eve"):
+        await world.fill(name, count=2)
+    file = tmp_path / "all.jsonl"
+    assert (await cli("export", "--all", "-o", file)).exit_code == 0
+    lines = file.read_text().splitlines(keepends=True)
+    assert json.loads(lines[-1]) == {"exported": {"sessions": 3, "items": 6}}
+    assert not file.with_name("all.jsonl.part").exists()
+    for end in range(1, len(lines)):
+        for name in ("ada", "bob", "eve"):
+            await world.session(name).clear_session()
+        result = await cli("import", "-", input="".join(lines[:end]))
+        assert result.exit_code == 1, end
+        assert "incomplete" in result.stderr
+        assert len(await world.items()) == end // 3
+    lost = [*lines[:3], *lines[6:]]  # a session in the middle
+    assert "tells of 3 sessions" in (await cli("import", "-", "--skip-existing", input="".join(lost))).stderr
+
+
+async def test_files_may_be_put_one_behind_the_other(world: World, cli: Cli) -> None:
+    """Several exports make one file, each with its own sum."""
+    ada, bob = await world.fill("ada"), await world.fill("bob")
+    text = (await cli("export", "ada")).stdout + (await cli("export", "bob")).stdout
+    for name in ("ada", "bob"):
+        await world.session(name).clear_session()
+    assert (await cli("import", "-", input=text)).exit_code == 0
+    assert await world.session("ada").get_items() == ada
+    assert await world.session("bob").get_items() == bob
+
+
+async def test_an_export_goes_on_after_where_it_stopped(world: World, cli: Cli, tmp_path: Path) -> None:
+    """The pages of ``--after`` together are the whole table, each session once."""
+    for number in range(7):
+        await world.session(f"s {number}").add_items([message("hello")])
+    whole = [json.loads(line) for line in (await cli("export", "--all")).stdout.splitlines()]
+    names = [line["session_id"] for line in whole if "session" in line]
+    rest = [json.loads(line) for line in (await cli("export", "--all", "--after", names[2])).stdout.splitlines()]
+    assert [line["session_id"] for line in rest if "session" in line] == names[3:]
+
+
+async def test_export_finds_by_prefix_owner_and_time(world: World, cli: Cli) -> None:
+    """The same words as for list say which sessions to export."""
+    await world.fill("ada@1", count=1, owner="user:1")
+    await world.fill("ada@2", count=1, owner="user:2")
+    await world.fill("bob@1", count=1, owner="user:1")
+
+    async def exported(*arguments: str) -> set[str]:
+        lines = (await cli("export", *arguments)).stdout.splitlines()
+        return {line["session_id"] for line in map(json.loads, lines) if "session" in line}
+
+    assert await exported("--prefix", "ada") == {"ada@1", "ada@2"}
+    assert await exported("--owner", "user:1") == {"ada@1", "bob@1"}
+    assert await exported("--prefix", "ada", "--owner", "user:1") == {"ada@1"}
+    assert await exported("--since", "1h") == {"ada@1", "ada@2", "bob@1"}
+    assert await exported("--since", "2999-01-01") == set()
+
+
+# --- importing carefully ---------------------------------------------------------------------------------------------
+
+
+def lines_of(name: str, count: int = 1, **session: Any) -> str:
+    """A session as export writes it, without the sum."""
+    told = json.dumps({"session_id": name, "session": {"items": count, **session}})
+    items = [json.dumps({"session_id": name, "item": message(str(number))}) for number in range(count)]
+    return "\n".join([told, *items, ""])
+
+
+def summed(*sessions: str) -> str:
+    """Sessions as a whole file."""
+    items = sum(text.count('"item"') for text in sessions)
+    return "".join(sessions) + json.dumps({"exported": {"sessions": len(sessions), "items": items}}) + "\n"
+
+
+async def test_what_cannot_be_meant_is_refused_before_anything_is_written(world: World, cli: Cli) -> None:
+    """An id that none can have, one id for two sessions, and options that exclude each other."""
+    two = summed(lines_of("a"), lines_of("b"))
+    for arguments in (
+        ["--as", ""],
+        ["--as", "a#~1"],
+        ["--as", "one"],
+        ["--append", "--skip-existing"],
+        ["--owner", "x" * 513],
+    ):
+        assert (await cli("import", "-", *arguments, input=two)).exit_code == 2
+        assert await world.items() == {}
+
+
+@pytest.mark.parametrize("count", [1, 60])
+async def test_of_two_imports_at_once_one_stores_each_session(world: World, cli: Cli, count: int) -> None:
+    """Sessions are created conditionally, small and large: nobody's history is doubled."""
+    text = summed(*(lines_of(f"s{number}", count) for number in range(12)))
+    text = text.replace('"content": "', f'"content": "{"x" * 150}')
+    first, second = await asyncio.gather(
+        cli("import", "-", "--json", input=text), cli("import", "-", "--json", input=text)
+    )
+    outcomes = [entry["outcome"] for one in (first, second) for entry in json.loads(one.stdout)]
+    assert outcomes.count("imported") == 12, outcomes
+    for number in range(12):
+        assert len(await world.session(f"s{number}").get_items()) == count
+    assert (await cli("verify")).exit_code == 0
+
+
+async def test_an_import_goes_on_where_it_was_interrupted_and_sums_up(world: World, cli: Cli) -> None:
+    """--skip-existing passes over what is stored; many sessions are summed up, and those refused are named."""
+    half = summed(*(lines_of(f"s{number:02}") for number in range(15)))
+    whole = summed(*(lines_of(f"s{number:02}") for number in range(30)), lines_of("old", ttl=1000))
+    assert (await cli("import", "-", input=half)).exit_code == 0
+    result = await cli("import", "-", "--skip-existing", input=whole)
+    assert result.exit_code == 1
+    lines = result.stdout.splitlines()
+    assert sorted(lines[:3])[:2] == [
+        "15 sessions with 15 items imported",
+        "15 sessions with 15 items skipped, as it exists",
+    ]
+    assert len(lines) == 4
+    assert lines[3].startswith("old: 1 item not imported, it has expired")
+    assert (await cli("import", "-", "--skip-existing", input=half)).exit_code == 0
+    assert len((await cli("import", "-", input=half)).stdout.splitlines()) == 15
+
+
+async def test_an_import_restores_when_a_conversation_began(world: World, cli: Cli) -> None:
+    """Owner, expiry and beginning come along, for small sessions and for large ones."""
+    later = int(time.time()) + 5000
+    told: dict[str, Any] = {"created": 1_700_000_000, "owner": "user:1", "ttl": later}
+    large = lines_of("large", 60, **told).replace('"content": "', f'"content": "{"x" * 150}')
+    assert (await cli("import", "-", input=summed(lines_of("small", **told), large))).exit_code == 0
+    for name, count in (("small", 1), ("large", 60)):
+        info = await world.session(name, owner="user:1").describe()
+        assert (info.created, info.owner, info.items) == (1_700_000_000, "user:1", count)
+        assert info.ttl is not None
+        assert abs(info.ttl - later) <= 5
+    assert (
+        await cli("import", "-", "--as", "other", "--owner", "user:2", input=summed(lines_of("x", **told)))
+    ).exit_code == 0
+    assert (await world.session("other").describe()).owner == "user:2"
+
+
+async def test_an_import_begins_again_where_a_session_is_empty_or_has_expired(world: World, cli: Cli) -> None:
+    """Such a session is absent to everybody, hence also to an import."""
+    past = StorageOptions(clock=lambda: time.time() - 60, cache=None)
+    await world.fill("ada", ttl_seconds=1, options=past)
+    await world.session("bob").add_items([message("x")])
+    await world.session("bob").pop_item()
+    result = await cli("import", "-", "--json", input=summed(lines_of("ada", 2), lines_of("bob", 2)))
+    assert [entry["outcome"] for entry in json.loads(result.stdout)] == ["imported", "imported"]
+    assert len(await world.session("ada").get_items()) == len(await world.session("bob").get_items()) == 2

@@ -71,6 +71,7 @@ EXPECTED = (
 
 _PROBLEMS = (CorruptSessionError, WrongOwnerError, LeaseUnavailableError, TransferError, NotOursError)
 
+_GET = "Set AWS_PROFILE or --profile, or AWS_ACCESS_KEY_ID and the like"
 _RENEW = "Renew them: aws sso login, or however you got them"
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
 _UNKNOWN = {
@@ -113,8 +114,15 @@ def _said(error: BaseException) -> str:
         return _corrupt(error)
     why = next((said for cause in _causes(error) if (said := _of_aws(cause)) is not None), None)
     if isinstance(error, CredentialsError) and why is None:
-        why = f"no AWS credentials: {error}. Set AWS_PROFILE or --profile, or AWS_ACCESS_KEY_ID and the like"
+        why = _unobtained(error)
     return one_line(why or _plain(error))
+
+
+def _unobtained(error: CredentialsError) -> str:
+    if error.__cause__ is None:
+        return f"no AWS credentials. {_GET}"
+    reason = _plain(error.__cause__).rstrip(". ")
+    return f"the AWS credentials cannot be had: {reason}. See --profile, AWS_PROFILE and ~/.aws/config"
 
 
 def _plain(error: BaseException) -> str:
@@ -155,7 +163,7 @@ def _of_aws(error: BaseException) -> str | None:
     if isinstance(error, (SSOError, TokenRetrievalError)):
         return f"the profile has no valid SSO token ({error}). Log in: aws sso login"
     if isinstance(error, (NoCredentialsError, PartialCredentialsError)):
-        return f"no AWS credentials: {error}. Set AWS_PROFILE or --profile, or AWS_ACCESS_KEY_ID and the like"
+        return f"no AWS credentials: {str(error).rstrip('.')}. {_GET}"
     if isinstance(error, ProfileNotFound):
         return f"{error}: see --profile, AWS_PROFILE and ~/.aws/config"
     if isinstance(error, NoRegionError):

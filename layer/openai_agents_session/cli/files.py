@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from . import interrupt
 from .transfer import TransferError
@@ -98,7 +98,7 @@ def _peeked(stream: Any) -> _Peeked:
         return _Peeked(buffered, buffered.peek(_PEEK_BYTES)[:_PEEK_BYTES])
 
 
-def _text(packed: Any) -> IO[str]:
+def _text(packed: Any) -> io.TextIOWrapper:
     try:
         source = _peeked(packed)
     except _NOT_WHOLE as error:
@@ -107,7 +107,7 @@ def _text(packed: Any) -> IO[str]:
     return io.TextIOWrapper(source.stream, encoding=encoding)
 
 
-def _lines(source: IO[str]) -> Iterator[str]:
+def _lines(source: io.TextIOWrapper) -> Iterator[str]:
     number = 0
     while True:
         try:

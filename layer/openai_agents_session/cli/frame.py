@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import logging
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, get_type_hints
@@ -119,6 +120,7 @@ def _as_typed(value: Any) -> Any:
 
 def _finished(work: Work, connection: Connection, out: Output, arguments: dict[str, Any]) -> int:
     """Do the work; what goes wrong becomes a message and an exit code."""
+    logging.getLogger().addHandler(logging.NullHandler())  # else Python prints what libraries log, tracebacks and all
 
     async def do() -> int:
         async with opened(connection) as store:
