@@ -79,7 +79,9 @@ TOOLS: list[Any] = [
 
 
 def environ(where: dict[str, str], **more: str) -> dict[str, str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG", "PYTHON"))}
+    clean = {
+        name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG", "PYTHON", "COLUMNS"))
+    }
     return clean | where | more
 
 

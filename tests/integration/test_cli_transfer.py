@@ -9,6 +9,8 @@ import gzip
 import json
 import lzma
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +19,8 @@ from typing import Any
 import pytest
 
 from openai_agents_session import StorageOptions
-from tests.support.operator import Cli, World, json_of, message
+from tests.support.operator import Cli, World, environment, json_of, message
+from tools.emulation.engines import Engine
 
 # --- export and import -----------------------------------------------------------------------------------------------
 
@@ -294,14 +297,24 @@ async def test_what_cannot_be_meant_is_refused_before_anything_is_written(world:
 
 
 @pytest.mark.parametrize("count", [1, 60])
-async def test_of_two_imports_at_once_one_stores_each_session(world: World, cli: Cli, count: int) -> None:
+async def test_of_two_imports_at_once_one_stores_each_session(
+    world: World, cli: Cli, engine: Engine, count: int
+) -> None:
     """Sessions are created conditionally, small and large: nobody's history is doubled."""
     text = summed(*(lines_of(f"s{number}", count) for number in range(12)))
     text = text.replace('"content": "', f'"content": "{"x" * 150}')
-    first, second = await asyncio.gather(
-        cli("import", "-", "--json", input=text), cli("import", "-", "--json", input=text)
-    )
-    outcomes = [entry["outcome"] for one in (first, second) for entry in json.loads(one.stdout)]
+    variables = os.environ | environment(engine.endpoint_url, world.table)
+
+    async def run() -> Any:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "openai_agents_session.cli", "import", "-", "--json"),
+            env=variables,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        return json.loads((await process.communicate(text.encode()))[0])
+
+    outcomes = [entry["outcome"] for one in await asyncio.gather(run(), run()) for entry in one]
     assert outcomes.count("imported") == 12, outcomes
     for number in range(12):
         assert len(await world.session(f"s{number}").get_items()) == count
@@ -316,10 +329,10 @@ async def test_an_import_goes_on_where_it_was_interrupted_and_sums_up(world: Wor
     result = await cli("import", "-", "--skip-existing", input=whole)
     assert result.exit_code == 1
     lines = result.stdout.splitlines()
-    assert sorted(lines[:3])[:2] == [
+    assert set(lines[:2]) == {
         "15 sessions with 15 items imported",
         "15 sessions with 15 items skipped, as it exists",
-    ]
+    }
     assert len(lines) == 4
     assert lines[3].startswith("old: 1 item not imported, it has expired")
     assert (await cli("import", "-", "--skip-existing", input=half)).exit_code == 0

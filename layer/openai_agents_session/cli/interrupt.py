@@ -20,6 +20,9 @@ _LONGEST_SECONDS = 2.0
 _INTERRUPTED = 130
 
 
+_noted = threading.Event()
+
+
 def end_at_once() -> None:
     """While the command is being loaded, and once it is over, there is nothing to close: an interrupt just ends it."""
     if threading.current_thread() is threading.main_thread():
@@ -55,6 +58,8 @@ def at_once() -> Iterator[None]:
         return
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        if _noted.is_set():  # the event loop has not come round to it yet, and would not while we wait
+            raise KeyboardInterrupt
         yield
     finally:
         signal.signal(signal.SIGINT, before)
@@ -68,6 +73,7 @@ def _interrupts(task: asyncio.Task[int]) -> Iterator[None]:
     loop = asyncio.get_running_loop()
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        _noted.set()
         loop.call_soon_threadsafe(_cancel, task)
         watchdog = threading.Timer(_LONGEST_SECONDS, _end)
         watchdog.daemon = True

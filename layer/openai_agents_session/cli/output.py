@@ -142,9 +142,9 @@ class Output:
         if yes:
             return True
         self.flush()
-        sys.stderr.write(f"{question} {f'Type {word} to go on' if word else '[y/N]'}: ")
-        sys.stderr.flush()
         with interrupt.at_once():
+            sys.stderr.write(f"{question} {f'Type {word} to go on' if word else '[y/N]'}: ")
+            sys.stderr.flush()
             answer = sys.stdin.readline()
         if not answer.endswith("\n"):
             sys.stderr.write("\n")

@@ -220,7 +220,9 @@ async def _import(
     async def put(exported: Exported) -> dict[str, Any]:
         session_id = exported.session_id if how.rename is None else how.rename
         outcome = await _stored(store, exported, session_id, how)
-        return {"session_id": session_id, "items": len(_items(exported, how)), "outcome": outcome}
+        entry = {"session_id": session_id, "items": len(_items(exported, how)), "outcome": outcome}
+        left_out = len(exported.probable or exported.items) - entry["items"]
+        return {**entry, "left_out": left_out} if left_out else entry
 
     with out.reading("read", file.size) as at:
         sessions: Iterable[Exported] = transfer.sessions(_watched(file, at))
@@ -260,13 +262,9 @@ async def _stored(store: Store, exported: Exported, session_id: str, how: _How) 
             return "not imported, it has expired: --ttl-seconds imports it all the same"
     owner = exported.owner if how.owner is None else how.owner or None
     try:
-        outcome = await _put(store, exported, session_id, how, ttl_seconds, owner)
+        return await _put(store, exported, session_id, how, ttl_seconds, owner)
     except (WrongOwnerError, CorruptSessionError, NotOursError, LeaseUnavailableError, InvalidInputError) as error:
         return f"not imported, {faults.fault(error).text}"
-    left = 0 if exported.probable is None or how.probable else len(exported.probable) - len(exported.items)
-    if left and outcome in _FINE and outcome != _SKIPPED:
-        return f"{outcome}, without {words.many(left, 'item')} that are not certain: --probable"
-    return outcome
 
 
 async def _put(

@@ -130,8 +130,13 @@ def imported(outcomes: Sequence[Mapping[str, Any]], fine: set[str]) -> Renderabl
         for outcome, count in counts.most_common()
     ]
     rest = [entry for entry in outcomes if entry["outcome"] not in fine]
+    left_out = sum(entry.get("left_out", 0) for entry in outcomes)
+    if left_out:
+        lines.append(text(f"{many(left_out, 'item')} that are not certain were left out: --probable"))
     return Group(*lines, *(_imported(entry) for entry in rest[:FEW]), *_more(len(rest)))
 
 
 def _imported(entry: Mapping[str, Any]) -> RenderableType:
-    return Titled(entry["session_id"], text(f": {many(entry['items'], 'item')} {entry['outcome']}"))
+    left_out = entry.get("left_out", 0)
+    without = f", without {many(left_out, 'item')} that are not certain: --probable" if left_out else ""
+    return Titled(entry["session_id"], text(f": {many(entry['items'], 'item')} {entry['outcome']}{without}"))
