@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-import os
+import re
+import subprocess
 import time
 from typing import Any
 
 import pytest
 
 from openai_agents_session import StorageOptions
-from openai_agents_session.cli import mend, selection, store, words
+from openai_agents_session.cli import mend, selection, store
 from openai_agents_session.cli.output import Output
 from openai_agents_session.cli.views.conversation import MESSAGE_LINES
 from openai_agents_session.storage.table import Table
@@ -75,7 +77,8 @@ async def test_where_to_go_on_is_a_word_that_a_shell_understands(world: World, c
     said = result.stderr.partition("there are more: ")[2].partition(", or --limit 0")[0]
     assert "\x1b" not in said
     after = said.removeprefix("--after=")
-    printed = os.popen(f"bash -c {words.shell_word('printf %s ' + after)}").read()  # noqa: S605
+    echo = await asyncio.create_subprocess_exec("bash", "-c", f"printf %s {after}", stdout=subprocess.PIPE)
+    printed = (await echo.communicate())[0].decode()
     assert printed in {name, f"{name}2"}
     rest = await json_of(cli("list", f"--after={printed}", "--json"))
     assert {rest["session_id"], printed} == {name, f"{name}2"}
@@ -87,7 +90,7 @@ async def test_long_messages_are_folded(world: World, cli: Cli) -> None:
     session = world.session("ada", options=StorageOptions(cache=None))
     await session.add_items([message(lines), message("y" * 50_000), message("end")])
     shown = (await cli("show", "ada")).stdout.splitlines()
-    assert len(shown) < 2 * MESSAGE_LINES + 20
+    assert len(shown) < 4 * MESSAGE_LINES
     assert sum("(--full)" in line for line in shown) == 2
     assert "      end" in shown
     assert len((await cli("show", "ada", "--full")).stdout.splitlines()) > 32_000
@@ -240,7 +243,11 @@ async def test_a_table_with_another_key_is_refused_in_one_line(world: World, cli
         if (key, arguments) == ("composite", ["list"]):
             continue  # a list reads no key: it shows that nothing there is a session
         assert result.exit_code in {1, 3}, (arguments, result.stdout)
-        assert "no table of sessions" in result.stderr, (arguments, result.stderr, result.stdout)
+        assert re.search("no table of sessions|holds no sessions", result.stderr), (
+            arguments,
+            result.stderr,
+            result.stdout,
+        )
     assert (await world.client.scan(TableName=name))["Items"] == [item]
 
 

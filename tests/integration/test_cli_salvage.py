@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from openai_agents_session import DynamoDBSession, StorageOptions
+from openai_agents_session import DynamoDBSession
 from openai_agents_session.storage.head import from_attributes
 from openai_agents_session.storage.items import from_values
 from openai_agents_session.storage.manifest import Manifest, Segment, slot_key
@@ -20,7 +20,7 @@ from openai_agents_session.storage.record import RecordWriter
 from openai_agents_session.storage.retry import RetryBudget
 from openai_agents_session.storage.salvage import Salvage, salvage
 from openai_agents_session.storage.table import Table, part_attributes, part_from_attributes
-from tests.support.operator import Cli, World
+from tests.support.operator import SMALL, Cli, World
 
 Change = Callable[[dict[str, Any]], Any]
 
@@ -162,12 +162,9 @@ async def test_parts_of_another_life_are_never_certain_and_never_mixed_in(world:
 
 async def test_an_expired_conversation_before_this_one_is_left_out(world: World) -> None:
     """An expired session goes on in the same epoch and slots: what it held before is not this history."""
-    past = StorageOptions(
-        item_bytes=600, head_bytes=512, part_bytes=2048, cache=None, clock=lambda: time.time() - 9_000
-    )
+    past = replace(SMALL, clock=lambda: time.time() - 9_000)
     await world.fill("ada", count=40, ttl_seconds=1, options=past, owner="user:old")
-    history = [{"role": "user", "content": "new"}]
-    await world.session("ada", owner="user:new").add_items(history)
+    history = await world.fill("ada", count=14, owner="user:new")
     await change(world, "ada", lose("parts"))
     left = await left_of(world, "ada")
     assert texts(left, certain=False) == history
@@ -218,9 +215,8 @@ CRAFTED: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("kind", CRAFTED)
 async def test_crafted_heads_never_raise(world: World, cli: Cli, kind: str) -> None:
     """Whatever is stored, the answer is what can be read; nothing is raised, and the command says it in lines."""
-    await world.put(
-        {"session_id": {"S": "ada"}, "conversation_data": {"S": "x"}, "commit": {"B": b"x"}, **CRAFTED[kind]}
-    )
+    ours: dict[str, Any] = {"session_id": {"S": "ada"}, "conversation_data": {"S": "x"}, "commit": {"B": b"x"}}
+    await world.put(ours | CRAFTED[kind])
     left = await left_of(world, "ada")
     assert left.certain == 0
     for arguments in (["salvage", "ada"], ["verify", "ada"], ["show", "ada"], ["export", "ada"]):

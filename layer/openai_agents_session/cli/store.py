@@ -168,14 +168,16 @@ class Store:
         item = await self.item(session_id)
         return item is not None and self._is_in_use(session_id, item)
 
-    async def key_schema(self) -> list[tuple[str, str]] | None:
-        """The table's key as (attribute, kind), or None when there is no such table."""
+    async def key_schema(self) -> list[tuple[str, str, str]] | None:
+        """The table's key as (attribute, HASH or RANGE, type), or None when there is no such table."""
         client = self.table.client
         try:
             told = await client.describe_table(TableName=self.table.name)
         except client.exceptions.ResourceNotFoundException:
             return None
-        return [(key["AttributeName"], key["KeyType"]) for key in told["Table"]["KeySchema"]]
+        types = {one["AttributeName"]: one["AttributeType"] for one in told["Table"]["AttributeDefinitions"]}
+        keys = told["Table"]["KeySchema"]
+        return [(key["AttributeName"], key["KeyType"], types[key["AttributeName"]]) for key in keys]
 
     # --- writing ---------------------------------------------------------------------------------------------------
 

@@ -220,8 +220,9 @@ async def _import(
     async def put(exported: Exported) -> dict[str, Any]:
         session_id = exported.session_id if how.rename is None else how.rename
         outcome = await _stored(store, exported, session_id, how)
-        entry = {"session_id": session_id, "items": len(_items(exported, how)), "outcome": outcome}
-        left_out = len(exported.probable or exported.items) - entry["items"]
+        items = len(_items(exported, how))
+        entry = {"session_id": session_id, "items": items, "outcome": outcome}
+        left_out = len(exported.probable or exported.items) - items
         return {**entry, "left_out": left_out} if left_out else entry
 
     with out.reading("read", file.size) as at:

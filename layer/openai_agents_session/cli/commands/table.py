@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
@@ -30,7 +31,11 @@ async def ping(store: Store, out: Output) -> int:
     return Exit.DONE
 
 
-_KEY = [("session_id", "HASH")]
+def _named(key: Iterable[tuple[str, str, str]] | None) -> str:
+    return " and ".join(f"{name!r} ({kind}, {of_type})" for name, kind, of_type in key or ())
+
+
+_KEY = [("session_id", "HASH", "S")]
 
 
 @command("create-table")
@@ -43,7 +48,7 @@ async def create_table(
     name = store.table.name
     before = await store.key_schema()
     if before not in (None, _KEY):
-        raise NotOursError(f"table {name!r} exists and is no table of sessions: its key is {before}")
+        raise NotOursError(f"table {name!r} exists and is no table of sessions: its key is {_named(before)}")
     await create_table_if_not_exists(store.table.client, name, enable_ttl=ttl)
     data = {"table": name, "created": before is None}
     out.result(f"table {name!r} was created" if before is None else f"table {name!r} exists already", data)
