@@ -93,7 +93,9 @@ async def test_long_messages_are_folded(world: World, cli: Cli) -> None:
     assert len(shown) < 4 * MESSAGE_LINES
     assert sum("(--full)" in line for line in shown) == 2
     assert "      end" in shown
-    assert len((await cli("show", "ada", "--full")).stdout.splitlines()) > 32_000
+    await world.session("bob").add_items([message("\n".join(map(str, range(900))))])
+    assert len((await cli("show", "bob")).stdout.splitlines()) < 2 * MESSAGE_LINES
+    assert len((await cli("show", "bob", "--full")).stdout.splitlines()) > 900
 
 
 # --- deleting with care ----------------------------------------------------------------------------------------------

@@ -13,7 +13,13 @@ _SECONDS = {"s": 1, "min": 60, "m": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400
 
 def printable(text: str) -> str:
     """Text without what would move the cursor, change colours or reorder lines: strangers wrote the history."""
-    return "".join("\N{REPLACEMENT CHARACTER}" if _is_control(character) else character for character in text)
+    if text.isprintable():
+        return text
+    return "\n".join(line if line.isprintable() else _without_controls(line) for line in text.split("\n"))
+
+
+def _without_controls(line: str) -> str:
+    return "".join("\N{REPLACEMENT CHARACTER}" if _is_control(character) else character for character in line)
 
 
 def identity(text: str) -> str:

@@ -86,10 +86,11 @@ def _entry(entry: Entry, *, full: bool) -> RenderableType:
     title = Text(f"{entry.number:>4}  ", style="dim")
     title.append(_MARKS[entry.kind])
     title.append(printable(entry.who), style=_ROLES.get(entry.who, _STYLES[entry.kind]))
-    body = printable(entry.text)
+    body = entry.text
     if not full:
         is_message = entry.kind == "said"
         body = folded(body, *((MESSAGE_LINES, MESSAGE_CHARACTERS) if is_message else (FOLD_LINES, FOLD_CHARACTERS)))
+    body = printable(body)
     if entry.kind == "called":
         title.append(f"({body})")
         body = ""
