@@ -1,4 +1,4 @@
-"""docs/operating.md shows what the command prints: its blocks are run in their order, on a table such as it describes."""
+"""docs/operating.md shows what the command prints: its blocks are run in their order, on a table as it describes."""
 
 from __future__ import annotations
 
@@ -66,10 +66,10 @@ async def prepare(client: Any) -> None:
 
 
 @pytest.fixture
-def where(start_engine: Callable[[str], Engine], tmp_path: Path) -> Iterator[dict[str, str]]:
+def where(start_engine: Callable[[str], Engine]) -> dict[str, str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     started = start_engine("dynoxide")
-    yield os.environ | environment(started.endpoint_url, TABLE) | {"PATH": path, "COLUMNS": "118"}
+    return os.environ | environment(started.endpoint_url, TABLE) | {"PATH": path, "COLUMNS": "118"}
 
 
 def blocks(text: str) -> Iterator[tuple[str, list[str]]]:
@@ -103,7 +103,7 @@ async def test_the_document_shows_what_the_command_prints(
     try:
         await prepare(client)
         for command, shown in blocks(DOCUMENT.read_text()):
-            done = subprocess.run(  # noqa: ASYNC221 - nothing else runs
+            done = subprocess.run(
                 ["bash", "-c", command],
                 env=where,
                 cwd=tmp_path,
@@ -134,7 +134,10 @@ def test_the_document_tells_of_every_command() -> None:
     options = set(re.findall(r"`(--[a-z-]+)", DOCUMENT.read_text()))
     known = "".join(
         subprocess.run(
-            [sys.executable, "-m", "openai_agents_session.cli", "help", name], capture_output=True, text=True, check=True
+            [sys.executable, "-m", "openai_agents_session.cli", "help", name],
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout
         for name in told
     )

@@ -30,6 +30,10 @@ def main(
     """See, move, check, repair and delete the sessions of openai-agents in a DynamoDB table."""
 
 
+_ORDER = ("list", "show", "cost", "export", "import", "delete", "verify", "repair", "salvage")
+_AFTER = ("ping", "create-table", "help")
+
+
 @app.command("help")
 def help_(
     context: typer.Context, name: Annotated[str | None, typer.Argument(metavar="[COMMAND]", show_default=False)] = None
@@ -45,3 +49,6 @@ def help_(
     if found is None:
         context.fail(f"No such command '{name}'.")
     typer.echo(found.get_help(typer.Context(found, info_name=name, parent=parent)))
+
+
+app.registered_commands.sort(key=lambda command: (*_ORDER, *_AFTER).index(command.name or ""))

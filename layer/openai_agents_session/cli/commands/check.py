@@ -17,7 +17,10 @@ from ..store import Store
 
 @command("verify")
 async def verify(store: Store, out: Output, session_ids: SessionIds = None, at_once: AtOnce = pool.AT_ONCE) -> int:
-    """Check sessions, or the whole table: every head and part is read. Changes nothing."""
+    """Check sessions, or the whole table.
+
+    Every head and part is read. Nothing is changed.
+    """
     found, missing = await _surveyed(store, out, session_ids, at_once)
     for session_id in missing:
         selection.missing(store, out, session_id)
@@ -58,7 +61,7 @@ async def repair(
     yes: Yes = False,
     at_once: AtOnce = pool.AT_ONCE,
 ) -> int:
-    """Give up parts that cannot be read, and delete what no session uses.
+    """Give up what cannot be read, delete what nobody uses.
 
     A head that cannot be read is not made anew: salvage what is left of it, delete it, import what was salvaged.
     """

@@ -32,7 +32,10 @@ async def delete(
     yes: Yes = False,
     at_once: AtOnce = pool.AT_ONCE,
 ) -> int:
-    """Delete sessions for good: heads, parts, parked runs, and parts that no head knows of."""
+    """Delete sessions for good.
+
+    Heads, parts, parked runs, and parts that no head knows of.
+    """
     is_search = expired or owner is not None or prefix is not None
     if bool(session_ids) == is_search:
         raise InvalidInputError("name sessions, or say which with --owner, --prefix or --expired")

@@ -68,7 +68,10 @@ async def list_sessions(
     ] = None,
     after: After = None,
 ) -> int:
-    """List sessions with items, size, last write, expiry and owner."""
+    """List sessions.
+
+    With items, size, last write, expiry and owner.
+    """
     if sort is None:
         sort = Sort.NONE if out.as_json or after is not None else Sort.UPDATED
     if after is not None and sort is not Sort.NONE:

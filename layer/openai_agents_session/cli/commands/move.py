@@ -36,7 +36,10 @@ async def export(
     output: OutputFile = files.STDIN_OR_STDOUT,
     at_once: AtOnce = pool.AT_ONCE,
 ) -> int:
-    """Write sessions as JSON lines, to be imported again: a line for each session, one for each item, and the sum."""
+    """Write sessions to a file of JSON lines.
+
+    A line for each session, one for each item, and in the end their number, to be imported again.
+    """
     is_search = everything or owner is not None or prefix is not None or since is not None
     if bool(session_ids) == is_search:
         raise InvalidInputError("name sessions, or say which with --all, --owner, --prefix or --since")
@@ -199,7 +202,10 @@ async def import_sessions(
     ] = None,
     at_once: AtOnce = pool.AT_ONCE,
 ) -> int:
-    """Read sessions from JSON lines. Each is stored whole or not at all; one that exists is left alone."""
+    """Read sessions from a file of JSON lines.
+
+    Each is stored whole or not at all; one that exists is left alone.
+    """
     if append + replace + skip_existing > 1:
         raise InvalidInputError("--append, --replace and --skip-existing exclude each other")
     store.session("x" if rename is None else rename, owner=owner or None)  # checked before anything is written

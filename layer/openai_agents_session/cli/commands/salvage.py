@@ -17,7 +17,9 @@ from .move import OutputFile
 async def salvage(
     store: Store, out: Output, session_ids: SessionIds = None, output: OutputFile = files.STDIN_OR_STDOUT
 ) -> int:
-    """Write what can still be read of damaged sessions as JSON lines, each item certain or not. Changes nothing.
+    """Write what a damaged session still holds to a file.
+
+    As JSON lines, which say of each item whether it is certain. Nothing is changed.
 
     Certain is what the head vouches for. What else was written for the session is probable: it may have been popped or
     replaced since. Look at the file, then delete the session and import the file.

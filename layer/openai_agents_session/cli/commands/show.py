@@ -25,7 +25,10 @@ async def show(
     full: Annotated[bool, typer.Option("--full", help="Do not fold what is long.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="The items as they are stored, one line of JSON each.")] = False,
 ) -> int:
-    """Show a session as a conversation: who said what, which tools ran, what waits for approval."""
+    """Show a session as a conversation.
+
+    Who said what, which tools ran, what waits for approval.
+    """
     found = await selection.resolved(store, out, session_id)
     if found is None:
         return Exit.PROBLEMS
@@ -59,7 +62,10 @@ async def cost(
         float, typer.Option(min=0, metavar="DOLLARS", help="Dollars for a million write units.")
     ] = pricing.WRITE_PRICE,
 ) -> int:
-    """Tell what a turn of a session costs now, at on-demand prices (default: us-east-1)."""
+    """Tell what a turn of a session costs now.
+
+    At on-demand prices; the defaults are those of us-east-1.
+    """
     found = await selection.resolved(store, out, session_id)
     if found is None:
         return Exit.PROBLEMS

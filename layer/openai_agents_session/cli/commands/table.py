@@ -18,7 +18,10 @@ from ..store import Store
 
 @command("ping")
 async def ping(store: Store, out: Output) -> int:
-    """Check that the table can be read with these credentials, and how long that takes."""
+    """Check that the table can be read.
+
+    With these credentials, and how long that takes.
+    """
     times: list[float] = []
     for _ in range(4):
         began = time.perf_counter()
@@ -44,7 +47,10 @@ async def create_table(
     out: Output,
     ttl: Annotated[bool, typer.Option("--ttl/--no-ttl", help="Let DynamoDB delete expired sessions.")] = True,
 ) -> int:
-    """Create the table, on demand, where there is none. For development: deploy it as a template in production."""
+    """Create the table where there is none.
+
+    On demand. For development: deploy it as a template in production.
+    """
     name = store.table.name
     before = await store.key_schema()
     if before not in (None, _KEY):
