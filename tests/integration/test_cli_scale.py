@@ -17,8 +17,8 @@ from tests.support.operator import environment
 from tools.emulation.engines import Engine
 
 MOST_MEGABYTES = 200
-CPU_SECONDS_A_THOUSAND = {"list": 1.5, "verify": 2.5, "export": 6.0, "import": 9.0}
-"""Twice what was measured on the slowest machine at hand; release 1.0.0 took the double for verify, export and import."""
+CPU_SECONDS_A_THOUSAND = {"list": 1.7, "verify": 2.2, "export": 8.6, "import": 11.8}
+"""For a thousand sessions: four times what docs/operating.md tells, so that slow machines pass and loops do not."""
 
 
 def measured(where: dict[str, str], *arguments: str) -> tuple[float, float, float]:

@@ -148,7 +148,10 @@ def _corrupt(error: CorruptSessionError) -> str:
             f"session {error.session_id!r}: head is damaged ({reason}). Nothing was overwritten. What can still be "
             "read: openai-agents-session salvage"
         )
-    return f"{corrupt(error)}. Nothing was overwritten. To keep these: openai-agents-session repair"
+    return (
+        f"{corrupt(error)}. Nothing was overwritten. To save these: openai-agents-session salvage. To go on with these "
+        "alone: openai-agents-session repair"
+    )
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
