@@ -14,7 +14,7 @@ import pytest
 
 from openai_agents_session import DynamoDBSession, StorageOptions
 from openai_agents_session.runs import PendingCall, PendingRuns
-from tests.support.operator import World, environment, message
+from tests.support.operator import World, create_table, environment, message
 from tools.emulation.engines import Engine
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "operating.md"
@@ -94,12 +94,7 @@ async def test_the_document_shows_what_the_command_prints(
     """Every line that it shows is printed by the command above it, but for numbers."""
     client = await connect(where["AWS_ENDPOINT_URL_DYNAMODB"])
     for name in (TABLE, "another-table"):
-        await client.create_table(
-            TableName=name,
-            KeySchema=[{"AttributeName": "session_id", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "session_id", "AttributeType": "S"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
+        await create_table(client, name)
     try:
         await prepare(client)
         for command, shown in blocks(DOCUMENT.read_text()):

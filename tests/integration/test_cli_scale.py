@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.bulk import PATTERN, fill
-from tests.support.operator import environment
+from tests.support.operator import create_table, environment
 from tools.emulation.engines import Engine
 
 MOST_MEGABYTES = 200
@@ -50,12 +50,7 @@ async def test_a_large_table_is_read_and_moved_quickly_in_little_memory(
     client = await connect(engine.endpoint_url)
     tables = [f"large-{os.getpid()}", f"copy-{os.getpid()}"]
     for name in tables:
-        await client.create_table(
-            TableName=name,
-            KeySchema=[{"AttributeName": "session_id", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "session_id", "AttributeType": "S"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
+        await create_table(client, name)
     try:
         await fill(client, tables[0], count)
         where = environment(engine.endpoint_url, tables[0])

@@ -27,7 +27,7 @@ import pytest
 from aiobotocore.session import AioSession
 
 from openai_agents_session.runs import PendingCall, PendingRuns
-from tests.support.operator import World, environment, message
+from tests.support.operator import World, create_table, environment, message
 from tools.emulation import engines
 from tools.emulation.engines import Engine
 
@@ -51,12 +51,7 @@ def where(place: Engine, aws_session: AioSession) -> dict[str, str]:
 
     async def fill() -> None:
         async with aws_session.create_client("dynamodb", endpoint_url=place.endpoint_url) as client:
-            await client.create_table(
-                TableName=table,
-                KeySchema=[{"AttributeName": "session_id", "KeyType": "HASH"}],
-                AttributeDefinitions=[{"AttributeName": "session_id", "AttributeType": "S"}],
-                BillingMode="PAY_PER_REQUEST",
-            )
+            await create_table(client, table)
             world = World(client, table)
             for name in NAMES:
                 await world.fill(name, count=12, owner=f"user:{name[:12]}→", ttl_seconds=90_000)

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from openai_agents_session import StorageOptions
-from tests.support.operator import Cli, World, environment, json_of, message
+from tests.support.operator import Cli, World, create_table, environment, json_of, message
 from tools.emulation.engines import Engine
 
 # --- export and import -----------------------------------------------------------------------------------------------
@@ -44,12 +44,7 @@ async def test_megabytes_survive_export_and_import_into_another_table(world: Wor
     assert result.exit_code == 0
     assert file.stat().st_size > 3_000_000
     elsewhere = f"{world.table}-copy"
-    await world.client.create_table(
-        TableName=elsewhere,
-        KeySchema=[{"AttributeName": "session_id", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "session_id", "AttributeType": "S"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
+    await create_table(world.client, elsewhere)
     assert await json_of(cli("import", file, "--table", elsewhere, "--json")) == [
         {"session_id": name, "items": count, "outcome": "imported"}
         for name, count in sorted([("big", 33), ("small", 12)], key=lambda pair: list(before).index(pair[0]))

@@ -76,6 +76,16 @@ async def json_of(result: Awaitable[Any]) -> Any:
     return json.loads((await result).stdout)
 
 
+async def create_table(client: Any, name: str) -> None:
+    """Make a session table of a given name."""
+    await client.create_table(
+        TableName=name,
+        KeySchema=[{"AttributeName": "session_id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "session_id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+
+
 def environment(endpoint_url: str, table: str) -> dict[str, str]:
     """Where the table is, as the command reads it."""
     return {

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from .commands import check, delete, listing, move, salvage, show, table
+from .commands import check, delete, export, importing, listing, salvage, show, table
 from .frame import app
 
-__all__ = ["app", "check", "delete", "listing", "move", "salvage", "show", "table"]
+__all__ = ["app", "check", "delete", "export", "importing", "listing", "salvage", "show", "table"]
 
 _DISTRIBUTION = "openai-agents-session-layer"
 

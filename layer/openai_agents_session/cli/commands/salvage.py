@@ -10,7 +10,7 @@ from ..faults import Exit
 from ..frame import SessionIds, command
 from ..output import Output
 from ..store import Store
-from .move import OutputFile
+from .export import OutputFile
 
 
 @command("salvage")
