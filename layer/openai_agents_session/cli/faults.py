@@ -26,6 +26,7 @@ from ..errors import (
     SessionError,
     WrongOwnerError,
 )
+from ..storage.record import UnknownFormatError
 from .recognise import NotOursError
 from .store import CredentialsError
 from .transfer import TransferError
@@ -133,15 +134,16 @@ def _plain(error: BaseException) -> str:
 
 def one_line(text: str) -> str:
     """Text on one line, with nothing in it that a terminal obeys."""
-    return printable(" ".join(text.split()))
+    return printable(" ".join(line.strip() for line in text.splitlines()))
 
 
-def corrupt(error: CorruptSessionError) -> str:
-    """What is wrong with a session, without what to do about it."""
+def _intact(error: CorruptSessionError) -> str:
     return one_line(str(error).partition(" Nothing was overwritten.")[0].rstrip("."))
 
 
 def _corrupt(error: CorruptSessionError) -> str:
+    if isinstance(error.__cause__, UnknownFormatError):
+        return one_line(f"session {error.session_id!r}: {error.__cause__}")
     if error.part == "head":
         reason = str(error.__cause__ or "it cannot be read")
         return one_line(
@@ -149,7 +151,7 @@ def _corrupt(error: CorruptSessionError) -> str:
             "read: openai-agents-session salvage"
         )
     return (
-        f"{corrupt(error)}. Nothing was overwritten. To save these: openai-agents-session salvage. To go on with these "
+        f"{_intact(error)}. Nothing was overwritten. To save these: openai-agents-session salvage. To go on with these "
         "alone: openai-agents-session repair"
     )
 

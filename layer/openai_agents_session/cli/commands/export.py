@@ -126,8 +126,7 @@ async def _read(store: Store, session_id: str) -> Stored | str:
     try:
         stored = await store.read(session_id)
     except CorruptSessionError as error:
-        way = "salvage" if error.part == "head" else "repair, or salvage"
-        return f"{faults.corrupt(error)}: not exported. See {way}"
+        return f"not exported: {faults.fault(error).text}"
     except NotOursError as error:
         return f"{error}: not exported"
     if stored is None or stored.listed.expired:
