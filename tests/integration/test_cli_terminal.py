@@ -260,6 +260,19 @@ def interrupted(where: dict[str, str], arguments: list[str], after: Callable[[su
             process.communicate()
 
 
+def until_it_waits(process: subprocess.Popen[bytes]) -> None:
+    """Until the command has been loaded and has had nothing to do for a while."""
+    worked, since = 0, time.monotonic()
+    for _ in range(600):
+        fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+        now, is_asleep = int(fields[11]) + int(fields[12]), fields[0] == "S"
+        if now != worked or not is_asleep:
+            worked, since = now, time.monotonic()
+        if worked > 20 and time.monotonic() - since > 1:
+            return
+        time.sleep(0.1)
+
+
 WAITING = {
     "list": ["list"],
     "show": ["show", "ada"],
@@ -283,9 +296,7 @@ def test_ctrl_c_ends_a_command_that_waits_for_an_answer(where: dict[str, str], c
     file.write_text('{"session_id": "ada", "session": {"items": 1}}\n{"session_id": "ada", "item": {"role": "user"}}\n')
     arguments = [str(file) if word == "FILE" else word for word in WAITING[command]]
     with silent_endpoint() as url:
-        code, seconds, _, err = interrupted(
-            where | {"AWS_ENDPOINT_URL_DYNAMODB": url}, arguments, lambda process: time.sleep(4)
-        )
+        code, seconds, _, err = interrupted(where | {"AWS_ENDPOINT_URL_DYNAMODB": url}, arguments, until_it_waits)
     assert code == 130, err
     assert seconds < 4
     assert b"interrupted" in err
@@ -310,7 +321,7 @@ def test_ctrl_c_at_a_question_ends_the_command(where: dict[str, str]) -> None:
 
 def test_ctrl_c_while_stdin_gives_nothing_ends_the_import(where: dict[str, str]) -> None:
     """Whoever forgets the file and sits before an empty line gets out."""
-    code, seconds, _, err = interrupted(where, ["import", "-"], lambda process: time.sleep(4))
+    code, seconds, _, err = interrupted(where, ["import", "-"], until_it_waits)
     assert (code, b"Traceback" in err) == (130, False), err
     assert seconds < 3
 

@@ -102,7 +102,7 @@ def command(endpoint_url: str, table: str) -> Cli:
 
     async def cli(*arguments: Any, **settings: Any) -> Any:
         given = [str(argument) for argument in arguments]
-        where = environment(endpoint_url, table) | settings.pop("env", {})
+        where = environment(endpoint_url, table) | {"COLUMNS": "250"} | settings.pop("env", {})
         result = await asyncio.to_thread(CliRunner().invoke, app, given, env=where, **settings)
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         return result
