@@ -223,6 +223,7 @@ async def test_a_session_among_somebody_elses_items(world: World, cli: Cli) -> N
     assert (await world.items()).keys() == {"ada#~77", "cart"}
 
 
+@pytest.mark.needs("key types")
 @pytest.mark.parametrize("key", ["id", "composite", "number"])
 async def test_a_table_with_another_key_is_refused_in_one_line(world: World, cli: Cli, key: str) -> None:
     """Every command says that it is no table of sessions, whatever its key is."""
