@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from openai_agents_session.cli import store
-from tests.support.operator import Cli, World, command
+from tests.support.operating import Cli, World, command
 from tests.support.script import Rehearsal
 from tools.emulation.engines import Engine
 from tools.emulation.proxy import FaultProxy

@@ -14,7 +14,7 @@ import pytest
 from openai_agents_session import DynamoDBSession, StorageOptions
 from openai_agents_session.cli import store, words
 from openai_agents_session.runs import PendingCall, PendingRuns
-from tests.support.operator import Cli, World, json_of, message, python
+from tests.support.operating import Cli, World, json_of, message, python
 from tools.emulation.proxy import FaultProxy
 
 # --- list ------------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from openai_agents_session import StorageOptions
 from openai_agents_session.cli import store, survey
 from openai_agents_session.runs import PendingCall, PendingRuns
 from openai_agents_session.storage.table import Table
-from tests.support.operator import LARGE_STATE, Cli, World, json_of, message
+from tests.support.operating import LARGE_STATE, Cli, World, json_of, message
 
 # --- verify and repair -----------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ import pytest
 
 from openai_agents_session import DynamoDBSession, StorageOptions
 from openai_agents_session.runs import PendingCall, PendingRuns
-from tests.support.operator import World, create_table, environment, message
+from tests.support.operating import World, create_table, environment, message
 from tools.emulation.engines import Engine
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "operating.md"

@@ -16,7 +16,7 @@ from openai_agents_session.cli import mend, selection, store
 from openai_agents_session.cli.output import Output
 from openai_agents_session.cli.views.conversation import MESSAGE_LINES
 from openai_agents_session.storage.table import Table
-from tests.support.operator import Cli, World, json_of, message
+from tests.support.operating import Cli, World, json_of, message
 
 DIGEST = "0123456789abcdef0123456789abcdef"
 

@@ -20,7 +20,7 @@ from openai_agents_session.storage.record import RecordWriter
 from openai_agents_session.storage.retry import RetryBudget
 from openai_agents_session.storage.salvage import Salvage, salvage
 from openai_agents_session.storage.table import Table, part_attributes, part_from_attributes
-from tests.support.operator import SMALL, Cli, World
+from tests.support.operating import SMALL, Cli, World
 
 Change = Callable[[dict[str, Any]], Any]
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.bulk import PATTERN, fill
-from tests.support.operator import create_table, environment
+from tests.support.operating import create_table, environment
 from tools.emulation.engines import Engine
 
 MOST_MEGABYTES = 200

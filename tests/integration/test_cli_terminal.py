@@ -27,7 +27,7 @@ import pytest
 from aiobotocore.session import AioSession
 
 from openai_agents_session.runs import PendingCall, PendingRuns
-from tests.support.operator import World, create_table, environment, message
+from tests.support.operating import World, create_table, environment, message
 from tools.emulation import engines
 from tools.emulation.engines import Engine
 

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from openai_agents_session import StorageOptions
-from tests.support.operator import Cli, World, create_table, environment, json_of, message
+from tests.support.operating import Cli, World, create_table, environment, json_of, message
 from tools.emulation.engines import Engine
 
 # --- export and import -----------------------------------------------------------------------------------------------
