@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from openai_agents_session.cli import store
+from tests.support.operating import Cli, World, command
 from tests.support.script import Rehearsal
 from tools.emulation.engines import Engine
 from tools.emulation.proxy import FaultProxy
@@ -95,3 +97,16 @@ def sample(
         return picked
 
     return pick
+
+
+@pytest.fixture
+def world(client: Any, table: str) -> World:
+    """A table with sessions in it, for the tests of the operator's command."""
+    return World(client, table)
+
+
+@pytest.fixture
+def cli(engine: Engine, table: str, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """The operator's command on the table."""
+    monkeypatch.setattr(store, "PATIENCE_SECONDS", 5.0)
+    return command(engine.endpoint_url, table)

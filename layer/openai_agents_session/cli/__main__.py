@@ -5,15 +5,22 @@ from __future__ import annotations
 import importlib.util
 import sys
 
+from . import interrupt
+
 
 def main() -> None:
     """Run the command; say what is missing where its libraries are not installed."""
+    interrupt.end_at_once()
     missing = [name for name in ("typer", "rich") if importlib.util.find_spec(name) is None]
     if missing:
-        sys.stderr.write(f"{' and '.join(missing)} missing: pip install 'openai-agents-session-layer[cli]'\n")
+        sys.stderr.write(
+            f"{' and '.join(missing)} missing: install the library with its extra cli, pip install './layer[cli]'\n"
+        )
         sys.exit(2)
     from .app import app
+    from .output import write_anything
 
+    write_anything()
     app()
 
 

@@ -1,18 +1,27 @@
-"""What every command works on: the table, and engines of what lies in it."""
+"""What every command works on: the table, its sessions, and what they hold. Storage is touched here and in survey."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from ..client import OwnedClient
 from ..dynamodb import DynamoDBSession
+from ..errors import CorruptSessionError
 from ..events import Event
 from ..options import StorageOptions
+from ..storage.aws_errors import ConditionFailed, RequestFailed, unavailable
+from ..storage.head import Attributes, Head, from_attributes
+from ..storage.items import from_batch
 from ..storage.operations import SessionStore
+from ..storage.record import DamagedRecordError
 from ..storage.retry import RetryBudget
+from ..storage.segments import Damage
 from ..storage.table import Table
+from .recognise import Listed, NotOursError, described, is_head
 
 PATIENCE_SECONDS = 10.0
 
@@ -50,6 +59,19 @@ class Spent:
 
 
 @dataclass(frozen=True, slots=True)
+class Stored:
+    """A session as it is stored.
+
+    Attributes:
+        listed: Its line in a listing.
+        items: Its history; of an expired one, what it was.
+    """
+
+    listed: Listed
+    items: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Store:
     """An open table.
 
@@ -81,18 +103,143 @@ class Store:
         """Unix seconds."""
         return int(self.options.clock())
 
+    # --- reading ---------------------------------------------------------------------------------------------------
+
+    async def item(self, session_id: str) -> Attributes | None:
+        """The item under a session's id.
+
+        Raises:
+            InvalidInputError: No session can have this id.
+            NotOursError: The item is not a session.
+        """
+        self.session(session_id)
+        item = await self.table.read_item(session_id, self.patience())
+        if item is not None and not is_head(item):
+            raise NotOursError(f"the item {session_id!r} in table {self.table.name!r} is not a session")
+        return item
+
+    def head(self, key: str, item: Attributes | None) -> Head:
+        """The head that an item holds; an absent one for no item.
+
+        Raises:
+            CorruptSessionError: It cannot be read. The cause tells whether it is damaged or of a newer version.
+        """
+        try:
+            return from_attributes(key, item, self.now())
+        except DamagedRecordError as error:
+            raise CorruptSessionError(key, "head", str(error), intact_items=None, total_items=None) from error
+
+    async def loaded(self, head: Head) -> list[list[Any] | Damage]:
+        """What a head's segments hold, and its tail: a list of items for each, or what is wrong with it."""
+        segments = head.manifest.segments
+        if not segments:
+            return [head.tail.decode()]
+        pieces = await self.engine(head.session_id).segments.load(head.epoch, segments, self.patience())
+        return [*pieces, head.tail.decode()]
+
+    async def read(self, session_id: str) -> Stored | None:
+        """A session's whole history; None when there is none. One request, and one for every hundred parts.
+
+        Raises:
+            CorruptSessionError: Its head or a part of it cannot be read.
+            NotOursError: The item is not a session.
+        """
+        item = await self.item(session_id)
+        while item is not None:
+            head = self.head(session_id, item)
+            pieces = await self.loaded(head)
+            damage = next((piece for piece in pieces if isinstance(piece, Damage)), None)
+            if damage is None:
+                items = [entry for piece in pieces if not isinstance(piece, Damage) for entry in piece]
+                return Stored(described(head, item, self.now()), items)
+            again = await self.item(session_id)
+            if again is not None and again.get("commit") == item.get("commit"):
+                intact = sum(len(piece) for piece in pieces if not isinstance(piece, Damage))
+                raise CorruptSessionError(
+                    session_id, damage.key, damage.reason, intact_items=intact, total_items=head.count
+                )
+            item = again  # somebody has written: what was missing was replaced
+        return None
+
+    async def holds(self, session_id: str) -> bool:
+        """Whether there is a session that has not expired and is not empty."""
+        item = await self.item(session_id)
+        return item is not None and self._is_in_use(session_id, item)
+
+    async def key_schema(self) -> list[tuple[str, str, str]] | None:
+        """The table's key as (attribute, HASH or RANGE, type), or None when there is no such table."""
+        client = self.table.client
+        try:
+            told = await client.describe_table(TableName=self.table.name)
+        except client.exceptions.ResourceNotFoundException:
+            return None
+        types = {one["AttributeName"]: one["AttributeType"] for one in told["Table"]["AttributeDefinitions"]}
+        keys = told["Table"]["KeySchema"]
+        return [(key["AttributeName"], key["KeyType"], types[key["AttributeName"]]) for key in keys]
+
+    # --- writing ---------------------------------------------------------------------------------------------------
+
+    async def create(
+        self, session_id: str, items: list[Any], *, owner: str | None, ttl_seconds: int | None, begun: int | None
+    ) -> bool:
+        """Store a session that does not exist yet. Of any number who try at once, one does.
+
+        Args:
+            session_id: The session.
+            items: Its history.
+            owner: Whom it is bound to, or None.
+            ttl_seconds: Seconds from now to expiry, or None.
+            begun: Unix second in which the conversation began; None for now.
+
+        Returns:
+            Whether it was stored; False when there is one.
+
+        Raises:
+            NotOursError: Something else lies under its id.
+        """
+        self.session(session_id, ttl_seconds=ttl_seconds, owner=owner)  # checks the arguments
+        store = SessionStore(session_id, self.table, self.options, ttl_seconds, owner)
+        present = await self.table.read_item(session_id, self.patience())
+        if present is not None and not is_head(present):
+            raise NotOursError(f"something that is not a session lies under {session_id!r}")
+        store.committer.known = store.committer.decoded(present)  # it is not read again
+        return await store.create(from_batch(session_id, items), created=begun)
+
+    def _is_in_use(self, session_id: str, item: Attributes) -> bool:
+        head = self.head(session_id, item)
+        return head.count > 0 and not (head.ttl is not None and head.ttl <= self.now())
+
+    async def settled(self, delete: Any) -> bool:
+        """Make a conditional deletion, ``delete(budget)``, until its outcome is known. Whether it was made."""
+        patience = self.patience()
+        while True:
+            try:
+                await delete(patience)
+                return True
+            except ConditionFailed:
+                return False
+            except RequestFailed as failure:
+                if not await patience.pause():
+                    raise unavailable(self.table.name, patience, failure) from failure.cause
+
+
+class CredentialsError(Exception):
+    """There are no AWS credentials, or they cannot be had. The cause tells why."""
+
 
 @asynccontextmanager
 async def opened(connection: Connection) -> AsyncIterator[Store]:
     """The table, through a client that is closed in the end.
 
     Raises:
+        CredentialsError: There are no credentials.
         BotoCoreError: There is no such profile, or no region.
         ValueError: The endpoint is not a URL.
     """
     from aiobotocore.session import AioSession
 
     session = AioSession(profile=connection.profile)
+    await _check_credentials(session)
     owned = await OwnedClient.open(connection.region, connection.endpoint_url, session)
     try:
         spent = Spent()
@@ -100,3 +247,17 @@ async def opened(connection: Connection) -> AsyncIterator[Store]:
         yield Store(Table(owned.client, connection.table, spent), options, spent)
     finally:
         await owned.close()
+
+
+async def _check_credentials(session: Any) -> None:
+    """Get the credentials now: whatever goes wrong with them later looks like a fault of the request."""
+    try:
+        credentials = await session.get_credentials()
+        if credentials is not None:
+            await credentials.get_frozen_credentials()
+            return
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        raise
+    except Exception as error:  # a plug-in of botocore's: files, programs, tokens and services of all kinds
+        raise CredentialsError(str(error)) from error
+    raise CredentialsError("there are none")

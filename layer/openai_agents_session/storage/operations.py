@@ -150,6 +150,26 @@ class SessionStore:
 
         return bool(await self._grown(transition, growth))
 
+    async def create(self, batch: Items, *, created: int | None) -> bool:
+        """Store a session that does not exist yet. Of any number who try at once, one does.
+
+        Args:
+            batch: Its history.
+            created: Unix second in which the conversation began; None for now.
+
+        Returns:
+            False when there is one with items already; nothing was stored then.
+        """
+        growth = self._growth(batch)
+
+        async def transition(view: View) -> Planned:
+            if view.base.count:
+                return Nothing(result=False)
+            empty = view.base if created is None else replace(view.base, created=created)
+            return await self._extended(view, empty, growth, result=True)
+
+        return bool(await self._grown(transition, growth))
+
     def _growth(self, batch: Items) -> Growth:
         return Growth(batch, self._layout, self.segments, self._expiry, self.options)
 

@@ -1,0 +1,22 @@
+"""What an operator sees: values in, rich renderables out. Nothing here does I/O or asks what time it is."""
+
+from __future__ import annotations
+
+from .checks import plan, repairs, survey
+from .conversation import conversation
+from .costs import cost
+from .sessions import erased, imported, listing, spent, stored_bytes, to_erase
+
+__all__ = [
+    "conversation",
+    "cost",
+    "erased",
+    "imported",
+    "listing",
+    "plan",
+    "repairs",
+    "spent",
+    "stored_bytes",
+    "survey",
+    "to_erase",
+]
