@@ -130,7 +130,7 @@ async def test_show_of_what_is_not_there_or_damaged_says_so(world: World, cli: C
     await world.delete((await world.live_parts("ada"))[0])
     result = await cli("show", "ada")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "of 12 items are intact" in result.stderr
+    assert "of 12 items can still be read" in result.stderr
 
 
 async def test_show_of_an_expired_session_tells_that_it_is_empty(world: World, cli: Cli) -> None:

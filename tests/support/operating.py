@@ -19,7 +19,7 @@ from openai_agents_session.storage.head import from_attributes
 from openai_agents_session.storage.keys import slot_key
 
 LARGE_STATE = os.urandom(60_000).hex()
-SMALL = StorageOptions(item_bytes=600, head_bytes=512, part_bytes=2048, fan_out=3, cache=None)
+SMALL = StorageOptions(item_bytes=600, head_bytes=512, part_bytes=2048, fan_out=8, cache=None)
 Cli = Callable[..., Awaitable[Any]]
 
 
