@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -291,6 +293,28 @@ def test_a_key_that_the_provider_refuses_is_told_by_the_name_of_its_clients_erro
     alarm = resources["KeyAlarm"]["Properties"]
     for key in ("MetricName", "Namespace"):
         assert alarm[key] == transformation[key if key == "MetricName" else "MetricNamespace"]
+
+
+REFUSED_KEY = """
+from types import SimpleNamespace
+import app, events, openai
+refusal = events.RequestError(502, "the model gave no answer")
+response = SimpleNamespace(request=None, status_code=401, headers={})
+refusal.__cause__ = openai.AuthenticationError("Incorrect API key", response=response, body=None)
+app.refuse({}, refusal)
+"""
+
+
+def test_the_functions_log_of_a_refused_key_is_what_the_filter_counts() -> None:
+    path = f"{ROOT / 'functions' / 'agent'}:{ROOT / 'layer'}"
+    variables = {"PYTHONPATH": path, "POWERTOOLS_SERVICE_NAME": "agent", "POWERTOOLS_METRICS_NAMESPACE": "agent"}
+    done = subprocess.run(
+        [sys.executable, "-c", REFUSED_KEY], env=variables, capture_output=True, text=True, check=True
+    )
+    record = json.loads(done.stdout.splitlines()[0])
+    pattern = expand().resources["KeyRefusals"]["Properties"]["FilterPattern"]
+    name = record["exception_name"]
+    assert f'($.exception_name = "{name}")' in pattern
 
 
 def test_the_function_may_read_the_key_that_it_is_told_of() -> None:
