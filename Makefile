@@ -8,7 +8,7 @@ BENCH := bench-reference bench-strands bench-langgraph
 TESTED := attach bench-reference emulator sam ministack boto3-1.35 boto3-1.40 boto3-latest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo chat page engines layer bytecode lock test test-docker bench bench-layer lint format clean
+.PHONY: help setup demo chat page engines layer bytecode lock test test-docker bench bench-layer simulate lint format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ bench: setup engines $(BENCH:%=.work/envs/%/.ready) ## what a turn costs, beside
 
 bench-layer: setup engines .work/envs/sam/.ready .work/envs/emulator/.ready ## what a cold start costs: docs/bench-layer.md (5 min.)
 	@$(BIN)/python -m tools.bench_layer $(ARGS)
+
+simulate: setup ## long runs of the store's simulation: make simulate ARGS="--seeds 10000 --scenario leases"
+	@PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation $(ARGS)
 
 lint: setup ## style, format and types
 	@$(BIN)/ruff check && $(BIN)/ruff format --check --output-format concise && $(BIN)/mypy

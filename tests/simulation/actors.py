@@ -6,11 +6,10 @@ import asyncio
 import random
 from base64 import b85encode
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
-
-from botocore.exceptions import BotoCoreError, ClientError
 
 from openai_agents_session import DynamoDBSession, SessionError, StorageOptions
 from openai_agents_session.cache import SegmentCache
@@ -83,10 +82,8 @@ class Cast:
             await asyncio.sleep(self._noise.choice(scenario.pauses))
             puppet = self._seat.puppet()
             (kind,) = self._noise.choices(kinds, weights)
-            try:
+            with suppress(SessionError, asyncio.CancelledError, _Raw):  # the oracle has seen it
                 await self._mortal(puppet, self._cancellable(self._do(kind, puppet)))
-            except (SessionError, asyncio.CancelledError, _Raw):
-                pass  # the oracle has seen it
 
     async def _mortal(self, puppet: Puppet, work: Awaitable[None]) -> None:
         """Do it for as long as the process lives."""
@@ -221,7 +218,9 @@ class Cast:
         scope = object()
         manager = puppet.session.lease(seconds, wait_seconds=wait)
         limit = self._patient(puppet, 1) + wait
-        lease = await self.perform(puppet, "lease", manager.__aenter__, limit=limit, scope=scope, shown=lambda _: "held")
+        lease = await self.perform(
+            puppet, "lease", manager.__aenter__, limit=limit, scope=scope, shown=lambda _: "held"
+        )
         try:
             for _ in range(self._noise.randint(0, 4)):
                 await asyncio.sleep(self._noise.choice((0, 0.05, 0.5)))
@@ -328,10 +327,7 @@ class Cast:
             "clear": session.clear_session,
             "read": session.get_items,
         }[kind]
-        try:
-            await self.perform(puppet, REFERENCE, call, limit=1e9, batch=names, shown=lambda _: kind)
-        except _Raw as raw:
-            assert isinstance(raw.__cause__, (ClientError, BotoCoreError, ValueError))
+        await self.perform(puppet, REFERENCE, call, limit=1e9, batch=names, shown=lambda _: kind)
 
 
 class Seat:

@@ -1,4 +1,4 @@
-"""What the simulation knows of the library's inside: how time and chance reach it, and how what it stored is decoded."""
+"""What the simulation knows of the library's inside: how time and chance reach it, how what it stored is decoded."""
 
 from __future__ import annotations
 

@@ -88,12 +88,14 @@ class Oracle:
 
     Attributes:
         wrong: What must not happen, and did.
+        evidence: The events that led to the first of it, one a line.
         allowed: What docs/design.md says can still happen, and did, by kind.
         outcomes: Operations by kind and outcome.
     """
 
     def __init__(self, weather: Weather, items: Mapping[str, Item], trace: Trace, now: Callable[[], float]) -> None:
         self.wrong: list[str] = []
+        self.evidence = ""
         self.allowed: Counter[str] = Counter()
         self.outcomes: Counter[str] = Counter()
         self.vandalised: set[str] = set()
@@ -113,8 +115,10 @@ class Oracle:
 
     def accuse(self, what: str) -> None:
         """Note what must not happen."""
-        self.wrong.append(f"{self._now():.4f} {what}")
         self._trace.note(self._now(), "oracle", f"WRONG: {what}")
+        if not self.wrong:
+            self.evidence = self._trace.text()
+        self.wrong.append(f"{self._now():.4f} {what}")
 
     # --- every write -----------------------------------------------------------------------------------------------
 
@@ -332,8 +336,10 @@ class Oracle:
             self.accuse(f"{operation} returned {name}, and took {operation.removed}")
 
     def _was_read(self, operation: Operation, names: Names, limit: int | None) -> None:
+        if limit is not None and limit <= 0 and not names:
+            return
         for seen in self._visible(operation):
-            if names == (seen if limit is None else seen[-limit:] if limit > 0 else ()):
+            if names == (seen if limit is None else seen[-limit:]):
                 return
         self.accuse(f"{operation} returned {_short(names)} (limit {limit}), which was never the history")
 
@@ -348,9 +354,9 @@ class Oracle:
         for start, end, stored in self.ledger(operation.key).since(operation.began, until):
             if stored is None:
                 continue
-            if stored.ttl is None or stored.ttl > EPOCH + start + skew:
-                if owner is None or stored.owner == owner or not (stored.owner or stored.names):
-                    yield stored.names
+            is_mine = owner is None or stored.owner == owner or not (stored.owner or stored.names)
+            if is_mine and (stored.ttl is None or stored.ttl > EPOCH + start + skew):
+                yield stored.names
             if stored.ttl is not None and stored.ttl <= EPOCH + end + skew:
                 yield ()
 
@@ -380,7 +386,9 @@ class Oracle:
 
     def had(self, operation: Operation, *spells: str) -> bool:
         """Whether one of these spells may have been the reason."""
-        return bool(set(spells) & set(self._weather.spells)) or ("denied" in spells and bool(operation.actor.process.denied))
+        return bool(set(spells) & set(self._weather.spells)) or (
+            "denied" in spells and bool(operation.actor.process.denied)
+        )
 
     def had_faults(self, operation: Operation) -> bool:
         """Whether requests of an operation failed."""

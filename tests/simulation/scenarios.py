@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from openai_agents_session import StorageOptions
 
-from .weather import FATES, Weather, changeable
+from .weather import Weather, changeable
 
 TINY = StorageOptions(item_bytes=400, head_bytes=400, part_bytes=5_000, fan_out=3, cache=None)
 """Everything happens early: sealing, merging, several parts a batch."""
@@ -108,22 +108,30 @@ SCENARIOS: dict[str, Scenario] = {
     for scenario in (
         Scenario("calm", cast={**CHAT, "clear": 1, "replace": 1, "compact": 1, "lease": 1}),
         Scenario("storm", _stormy),
-        Scenario("alone", lambda noise: Weather(fates=changeable(noise, most=0.4)), processes=1, tasks=1, operations=30),
+        Scenario(
+            "alone", lambda noise: Weather(fates=changeable(noise, most=0.4)), processes=1, tasks=1, operations=30
+        ),
         Scenario("clears", _stormy, cast={**CHAT, "clear": 3.0, "replace": 1.0}, tasks=1),
         Scenario("late", lambda noise: Weather(fates=changeable(noise, ("late", "duplicated", "answer lost")))),
         Scenario("killed", _deadly, cast={**CHAT, "clear": 0.5, "lease": 1.0}),
         Scenario("cancelled", _cancelling, cast={**CHAT, "clear": 0.5, "lease": 3.0}, shared=0.5),
-        Scenario("crowd", lambda noise: Weather(fates=changeable(noise, most=0.03)), processes=20, operations=3, tasks=1),
+        Scenario(
+            "crowd", lambda noise: Weather(fates=changeable(noise, most=0.03)), processes=20, operations=3, tasks=1
+        ),
         Scenario("compaction", _stormy, cast={**CHAT, "compact": 6.0, "replace": 1.0, "clear": 1.0}, tasks=1),
         Scenario("leases", _stormy, cast={**LEASED, "clear": 0.4}, pauses=(0, 0.1, 1)),
         Scenario("shared", _stormy, cast={**LEASED, "clear": 0.4}, shared=1.0, processes=2, tasks=4, operations=8),
-        Scenario("turns", _everything, cast={"turn": 5.0, "append": 2.0, "read": 2.0}, pauses=(0, 0.1, 1), patience=(2, 20)),
+        Scenario(
+            "turns", _everything, cast={"turn": 5.0, "append": 2.0, "read": 2.0}, pauses=(0, 0.1, 1), patience=(2, 20)
+        ),
         Scenario("runs", _stormy, cast=RUNS, tasks=1),
         Scenario("runs everywhere", _everything, cast=RUNS, ttls=(None, 40), tasks=1, owners=(None, "ada")),
         Scenario("recovery", _stormy, cast={**LEASED, "recover": 2.0}, vandal=1.0, ttls=(None, 40)),
         Scenario("damaged heads", cast={**CHAT, "clear": 0.5, "recover": 2.0}, vandal=0.5, heads=True),
         Scenario("expiry", _prompt, cast={**CHAT, "lease": 1.0}, ttls=EXPIRING, pauses=(0, 0.1, 3, 20), shared=0.1),
-        Scenario("owners", _prompt, cast={**CHAT, "clear": 1.0}, ttls=(None, 5), owners=("ada", "bob", None), pauses=(0.1, 3)),
+        Scenario(
+            "owners", _prompt, cast={**CHAT, "clear": 1.0}, ttls=(None, 5), owners=("ada", "bob", None), pauses=(0.1, 3)
+        ),
         Scenario(
             "skew",
             lambda noise: replace(_prompt(noise), skew_seconds=noise.choice((0.5, 3, 90))),
@@ -131,12 +139,24 @@ SCENARIOS: dict[str, Scenario] = {
             ttls=EXPIRING,
             pauses=(0, 0.1, 3, 20),
         ),
-        Scenario("reference", _stormy, cast={**CHAT, "clear": 0.5, "reference": 4.0}, tasks=1, layouts=("tiny", "default")),
-        Scenario("mixed", _stormy, cast={**CHAT, "clear": 0.5, "compact": 1.0}, layouts=tuple(LAYOUTS), ttls=(None, 40, 3_000)),
-        Scenario("default", _stormy, cast={**CHAT, "clear": 0.5, "lease": 1.0}, layouts=("default", "single"), large=0.3),
+        Scenario(
+            "reference", _stormy, cast={**CHAT, "clear": 0.5, "reference": 4.0}, tasks=1, layouts=("tiny", "default")
+        ),
+        Scenario(
+            "mixed",
+            _stormy,
+            cast={**CHAT, "clear": 0.5, "compact": 1.0},
+            layouts=tuple(LAYOUTS),
+            ttls=(None, 40, 3_000),
+        ),
+        Scenario(
+            "default", _stormy, cast={**CHAT, "clear": 0.5, "lease": 1.0}, layouts=("default", "single"), large=0.3
+        ),
         Scenario(
             "spells",
-            lambda noise: Weather(spells=noise.choice((("throttled",), ("denied", "expired", "missing"), ("unreachable",)))),
+            lambda noise: Weather(
+                spells=noise.choice((("throttled",), ("denied", "expired", "missing"), ("unreachable",)))
+            ),
             cast={**CHAT, "clear": 0.5, "lease": 1.0},
             patience=(0.5, 2, 20),
             pauses=(0, 0.3),

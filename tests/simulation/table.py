@@ -60,14 +60,12 @@ class Write:
 
 
 def answer_error(
-    operation: str, code: str, status: int = 400, retries: int = 0, message: str = "simulated", **more: Any
+    operation: str, code: str, status: int = 400, message: str = "simulated", item: Item | None = None
 ) -> ClientError:
     """What botocore makes of an answer that is an error."""
-    answer: Any = {
-        "Error": {"Code": code, "Message": message},
-        "ResponseMetadata": {"HTTPStatusCode": status, "RetryAttempts": retries},
-        **more,
-    }
+    answer: Any = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    if item is not None:
+        answer["Item"] = dict(item)
     return ClientError(answer, operation)
 
 
@@ -194,9 +192,7 @@ class Table:
             _check_value(value)
         if wanted is not None and not wanted.holds(old, names, values):
             told = old is not None and request.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD"
-            raise answer_error(
-                operation, "ConditionalCheckFailedException", **({"Item": dict(old or {})} if told else {})
-            )
+            raise answer_error(operation, "ConditionalCheckFailedException", item=old if told else None)
         new: Item | None = None
         if operation == "PutItem":
             new = {name: dict(value) for name, value in request["Item"].items()}
@@ -230,7 +226,7 @@ def _value_size(value: Mapping[str, Any]) -> int:
     ((kind, content),) = value.items()
     if kind == "N":
         return 1 + (len(content.lstrip("-").replace(".", "")) + 1) // 2 + content.startswith("-")
-    return len(content.encode()) if kind == "S" else len(content)
+    return len(content.encode() if kind == "S" else content)
 
 
 def _key(key: Mapping[str, Any]) -> str:

@@ -1,11 +1,11 @@
-"""What happened, in order: the newest events to print, and a digest of all to compare runs by."""
+"""What happened, in order: the newest to print, and a digest of all to compare runs by."""
 
 from __future__ import annotations
 
 import zlib
 from collections import deque
 
-_NEWEST = 2_000
+_NEWEST = 80
 
 
 class Trace:
@@ -24,7 +24,6 @@ class Trace:
         self.digest = zlib.crc32(f"{time:.9f} {who} {what}".encode(), self.digest)
         self._newest.append((time, who, what))
 
-    def text(self, newest: int = 60) -> str:
+    def text(self) -> str:
         """The newest events, one a line."""
-        events = list(self._newest)[-newest:]
-        return "\n".join(f"{time:10.4f}  {who:<16} {what}" for time, who, what in events)
+        return "\n".join(f"{time:10.4f}  {who:<16} {what}" for time, who, what in self._newest)

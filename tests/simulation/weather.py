@@ -26,7 +26,7 @@ FATES = (
 """
 
 SPELLS = ("throttled", "denied", "expired", "missing", "unreachable")
-"""What may hold for all requests for a while: throttling, a role without rights, expired credentials, no table, no way."""
+"""What may hold for all requests for a while: throttling, no rights, expired credentials, no table, no way."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import asyncio
 import random
 from base64 import b85encode
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from openai_agents_session import SessionError
@@ -38,7 +38,7 @@ class Report:
         scenario: The scenario's name.
         seed: The seed.
         wrong: What must not happen, and did.
-        trace: The newest events, if something was wrong.
+        trace: The events that led to the first of it, one a line.
         digest: Changes with every event of the run.
         operations: How many were made.
         requests: How many requests they made.
@@ -72,13 +72,12 @@ class Report:
         self.allowed += other.allowed
 
 
-def simulate(name: str, seed: int, *, events: int = 60) -> Report:
+def simulate(name: str, seed: int) -> Report:
     """Make one run.
 
     Args:
         name: The scenario's.
         seed: What is drawn from it.
-        events: How many of the newest events a report of what is wrong gives.
     """
     loop = VirtualLoop()
     unhandled: list[str] = []
@@ -90,7 +89,7 @@ def simulate(name: str, seed: int, *, events: int = 60) -> Report:
                 loop.run_until_complete(world.run())
             except Deadlock:
                 world.oracle.accuse("everybody waits, and nothing is left to happen")
-            return world.report(events)
+            return world.report()
     finally:
         _close(loop)
 
@@ -182,7 +181,7 @@ class World:
         for problem in self.table.invalid:
             self.oracle.accuse(f"DynamoDB would refuse that as invalid: {problem}")
 
-    async def _played(self, tasks: list[asyncio.Future[None]]) -> None:
+    async def _played(self, tasks: list[asyncio.Task[None]]) -> None:
         _, hanging = await asyncio.wait(tasks, timeout=_LONGEST_SECONDS)
         if hanging:
             self.oracle.accuse(f"{len(hanging)} tasks hang")
@@ -264,14 +263,14 @@ class World:
         if self.table.items.get(SESSION) is damaged:
             self.table.put(SESSION, item, "damage", None)
 
-    def report(self, events: int) -> Report:
+    def report(self) -> Report:
         """What came of it."""
         wrong = self.oracle.wrong
         return Report(
             scenario=self.scenario.name,
             seed=self._seed,
             wrong=wrong,
-            trace=self.trace.text(events) if wrong else "",
+            trace=self.oracle.evidence,
             digest=self.trace.digest,
             operations=self._operations,
             requests=self.sky.requests.total(),
