@@ -174,6 +174,7 @@ class World:
         await self._played(tasks)
         for helper in helpers:
             helper.cancel()
+        await asyncio.gather(*helpers, return_exceptions=True)
         self.sky.weather, self.sky.spell = Weather(), ""
         await asyncio.sleep(_LATEST_SECONDS)
         await self._unwind()
@@ -193,7 +194,8 @@ class World:
         """Let the coroutines of killed processes end, without another request."""
         self.sky.over = True
         for limbo in self.sky.limbo:
-            limbo.set_exception(Killed())
+            if not limbo.done():  # else the operation was cancelled before its process was killed
+                limbo.set_exception(Killed())
         await asyncio.gather(*self.abandoned, return_exceptions=True)
 
     async def _end(self) -> None:
@@ -209,9 +211,8 @@ class World:
                 is_expired = stored.ttl is not None and stored.ttl <= puppet.process.clock()
                 if tuple(map(name_of, items)) != (() if is_expired else stored.names):
                     self.oracle.accuse("a new reader does not see the history that the last write made")
-            if not self.oracle.is_damaged(SESSION):
-                CURRENT.set(self.operation("clear", SESSION, puppet, {}))
-                await puppet.session.clear_session()
+            CURRENT.set(self.operation("clear", SESSION, puppet, {}))
+            await puppet.session.clear_session()
             CURRENT.set(self.operation("discard", run_key(SESSION), puppet, {}))
             await puppet.runs.discard()
         except SessionError as error:
@@ -259,9 +260,11 @@ class World:
         damaged = {name: value for name, value in item.items() if name != self.noise.choice(("state", "commit"))}
         self.sky.faults["head damaged"] += 1
         self.table.put(SESSION, damaged, "damage", None)
-        await asyncio.sleep(self.noise.uniform(0.1, 1))
-        if self.table.items.get(SESSION) is damaged:
-            self.table.put(SESSION, item, "damage", None)
+        try:
+            await asyncio.sleep(self.noise.uniform(0.1, 1))
+        finally:
+            if self.table.items.get(SESSION) is damaged:
+                self.table.put(SESSION, item, "damage", None)
 
     def report(self) -> Report:
         """What came of it."""
