@@ -16,9 +16,8 @@ from openai_agents_session.cache import SegmentCache
 from openai_agents_session.runs import PendingCall, PendingRuns, run_key
 from openai_agents_session.turns import turn
 
-from .internals import name_of
+from .internals import SLACK_SECONDS, name_of
 from .operations import CURRENT
-from .oracle import SLACK_SECONDS
 from .reference import ReferenceSession
 from .rules import LEASES, REFERENCE, Snapshot
 from .scenarios import LAYOUTS
@@ -145,7 +144,7 @@ class Cast:
         operation = world.operation(kind, key, puppet, about)
         puppet.users += 1
         if limit is None:
-            limit = (puppet.patience + puppet.process.client.longest_seconds + SLACK_SECONDS) * puppet.users
+            limit = self._patient(puppet)
         token = CURRENT.set(operation)
         try:
             result = await call()
@@ -185,7 +184,7 @@ class Cast:
         await self.perform(puppet, "describe", puppet.session.describe, shown=lambda info: info.items)
 
     async def _clear(self, puppet: Puppet) -> None:
-        await self.perform(puppet, "clear", puppet.session.clear_session, limit=self._patient(puppet, 1))
+        await self.perform(puppet, "clear", puppet.session.clear_session)
 
     async def _replace(self, puppet: Puppet) -> None:
         names, items = self._world.batch(self._noise)
@@ -217,7 +216,7 @@ class Cast:
         seconds, wait = self._noise.choice((1, 5, 30)), self._noise.choice((0, 0.3, 3))
         scope = object()
         manager = puppet.session.lease(seconds, wait_seconds=wait)
-        limit = self._patient(puppet, 1) + wait
+        limit = self._patient(puppet) + wait
         lease = await self.perform(
             puppet, "lease", manager.__aenter__, limit=limit, scope=scope, shown=lambda _: "held"
         )
@@ -266,9 +265,9 @@ class Cast:
                 raise
 
     @staticmethod
-    def _patient(puppet: Puppet, times: int) -> float:
-        each = puppet.patience + puppet.process.client.longest_seconds + SLACK_SECONDS
-        return each * times * (puppet.users + 1)
+    def _patient(puppet: Puppet) -> float:
+        """How long an operation that begins now may take: of one object, one after the other."""
+        return (puppet.patience + SLACK_SECONDS) * max(1, puppet.users)
 
     # --- parked runs -----------------------------------------------------------------------------------------------
 

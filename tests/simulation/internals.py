@@ -13,16 +13,22 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
+from openai_agents_session.storage.keys import head_key_of, slot_key, slot_of
+from openai_agents_session.storage.part import Part, part_from_attributes
+
 from openai_agents_session.storage.head import Head, from_attributes
-from openai_agents_session.storage.items import unpack
-from openai_agents_session.storage.manifest import SEPARATOR, Part, Segment, slot_key
+from openai_agents_session.storage.items import unpack, values_in
+from openai_agents_session.storage.manifest import Segment
 from openai_agents_session.storage.record import DamagedRecordError
-from openai_agents_session.storage.table import part_from_attributes
+from openai_agents_session.storage.retry import LEAST_REQUEST_SECONDS
 
 from .clock import EPOCH, VirtualLoop
 from .expressions import Item
 
 PACKAGE = "openai_agents_session"
+
+SLACK_SECONDS = LEAST_REQUEST_SECONDS + 0.05
+"""What an operation may take beyond its patience: the last request that it sent in time."""
 
 
 @contextmanager
@@ -33,17 +39,14 @@ def virtual(loop: VirtualLoop, seed: int) -> Iterator[None]:
     with ExitStack() as patched:
         patched.enter_context(patch.object(secrets, "token_bytes", noise.randbytes))
         patched.enter_context(patch.object(secrets, "token_hex", lambda count: noise.randbytes(count).hex()))
-        replaced = 0
         for name, module in sorted(sys.modules.items()):
             if name.partition(".")[0] != PACKAGE:
                 continue
             for attribute, value in list(vars(module).items()):
                 if value is time:
                     patched.enter_context(patch.object(module, attribute, clock))
-                    replaced += 1
                 elif isinstance(value, random.Random):
                     patched.enter_context(patch.object(module, attribute, noise))
-        assert replaced, "no module of the library asks for the time: virtual time would not reach it"
         yield
 
 
@@ -95,19 +98,18 @@ def name_of(item: Any) -> str:
 
 def is_part(key: str) -> bool:
     """Whether a key is a part's."""
-    return key.rpartition(SEPARATOR)[2].isdigit() and SEPARATOR in key
+    return slot_of(key) is not None
 
 
 def head_key(key: str) -> str:
     """The key of the head that a part belongs to; of a head, its own."""
-    return key.rpartition(SEPARATOR)[0] if is_part(key) else key
+    return head_key_of(key) or key
 
 
 def belongs(key: str, item: Item, stored: Stored) -> bool:
     """Whether a head knows of a part: it is of its life, in a slot that it has announced."""
-    slot = int(key.rpartition(SEPARATOR)[2])
-    epoch = item.get("epoch", {}).get("B")
-    return stored.is_own and epoch == stored.epoch and slot < stored.slot_count
+    slot, epoch = slot_of(key), item.get("epoch", {}).get("B")
+    return stored.is_own and epoch == stored.epoch and slot is not None and slot < stored.slot_count
 
 
 class Decoder:
@@ -172,7 +174,7 @@ class Decoder:
                 chunks.append(part.data)
         identity = (head.session_id, head.epoch, segment.generation, segment.mark, segment.slots)
         if identity not in self._segments and not wrong:
-            items = unpack(b"".join(chunks), segment.count).decode()
+            items = values_in(unpack(b"".join(chunks)))
             self._segments[identity] = tuple(name_of(item) for item in items)
         names = self._segments.get(identity, tuple(f"?{index}" for index in range(segment.count)))
         return names[: segment.count], wrong

@@ -18,14 +18,11 @@ from .clock import EPOCH
 from .expressions import Item
 from .internals import DamagedHead, Decoder, Stored, belongs, head_key, is_part
 from .operations import Operation
-from .rules import CLEARS, LEASES, READS, REFERENCE, Names, explains
+from .rules import CLEARS, LEASES, REFERENCE, Names, explains
 from .table import Write
 from .trace import Trace
 from .weather import Weather
 from .wire import Sender
-
-SLACK_SECONDS = 0.5
-"""What an operation may take beyond its patience and the longest request of its client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -483,4 +480,4 @@ def _shown(result: Any) -> str:
     return "ok" if result is None else f"ok {str(result)[:80]}"
 
 
-__all__ = ["READS", "SLACK_SECONDS", "Ledger", "Oracle", "State"]
+__all__ = ["Ledger", "Oracle", "State"]

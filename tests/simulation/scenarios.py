@@ -161,6 +161,16 @@ SCENARIOS: dict[str, Scenario] = {
             patience=(0.5, 2, 20),
             pauses=(0, 0.3),
         ),
+        Scenario(
+            "slow",
+            lambda noise: Weather(
+                fates=changeable(noise, ("request lost", "late", "unreachable", "answer lost")),
+                timeout_seconds=60,
+                attempts=(1, 3, 5),
+            ),
+            cast={**CHAT, "clear": 0.5, "lease": 1.0, "turn": 1.0},
+            patience=(0.5, 2, 20),
+        ),
         Scenario("role", _stormy, role=frozenset({"UpdateItem"}), ttls=(None, 40), pauses=(0, 0.1, 3)),
         Scenario(
             "everything",

@@ -109,10 +109,11 @@ class Table:
                 return {"Item": found} if found is not None else {}
             if operation == "BatchGetItem":
                 return self._batch(request, stale)
-            self._write(operation, request, cause)
+            key, item = self._changed(operation, request)
         except (InvalidExpression, KeyError, TypeError, ValueError) as error:
             self.invalid.append(f"{operation}: {error!r}")
             raise answer_error(operation, "ValidationException", message=repr(error)) from error
+        self.put(key, item, operation, cause)
         return {}
 
     def put(self, key: str, item: Item | None, request: str, cause: Any) -> None:
@@ -179,7 +180,8 @@ class Table:
 
     # --- writes ----------------------------------------------------------------------------------------------------
 
-    def _write(self, operation: str, request: Mapping[str, Any], cause: Any) -> None:
+    def _changed(self, operation: str, request: Mapping[str, Any]) -> tuple[str, Item | None]:
+        """The key that a write is about, and the item that it makes of what is there."""
         names, values = request.get("ExpressionAttributeNames", {}), request.get("ExpressionAttributeValues", {})
         key = _key(request["Item"] if operation == "PutItem" else request["Key"])
         old = self.items.get(key)
@@ -200,7 +202,7 @@ class Table:
             new = change.apply(old or request["Key"], names, values)
         if new is not None:
             _check_item(new, key)
-        self.put(key, new, operation, cause)
+        return key, new
 
     def _check(self, operation: str, request: Mapping[str, Any]) -> None:
         if unknown := set(request) - _PARAMETERS[operation]:

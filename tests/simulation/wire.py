@@ -158,11 +158,6 @@ class Client:
         self._process = process
         self._attempts = attempts
 
-    @property
-    def longest_seconds(self) -> float:
-        """How long one request may take: every attempt ends at its time-out."""
-        return self._attempts * (self._process.sky.weather.timeout_seconds + 0.3)
-
     async def get_item(self, **request: Any) -> Any:
         """GetItem."""
         return await self._send("GetItem", request)

@@ -222,7 +222,10 @@ class World:
     # --- what happens to the table ---------------------------------------------------------------------------------
 
     def _written(self, write: Write) -> None:
-        self.oracle.written(write)
+        try:
+            self.oracle.written(write)
+        except Exception as error:  # noqa: BLE001 - the store would take it for a failed request
+            self.oracle.accuse(f"the oracle failed: {error!r}")
         end = expiry(write.new)
         if end is not None and self.sky.weather.deletion != "never" and write.request != "damage":
             delay = 0.0 if self.sky.weather.deletion == "prompt" else self.noise.expovariate(1 / 20)
