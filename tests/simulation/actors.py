@@ -359,7 +359,7 @@ class Seat:
         noise = self._world.noise
         if self._process.is_dead:
             self._process = self._started()
-        if self._puppets and (self._is_shared or noise.random() < 0.7):
+        if self._puppets and (self._is_shared or noise.random() >= self._world.scenario.fresh):
             return self._puppets[-1]
         self._puppets.append(self._new())
         return self._puppets[-1]

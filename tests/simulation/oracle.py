@@ -238,9 +238,7 @@ class Oracle:
             self._claimed.add(operation.about)
         if operation.applied == 1 or operation.kind in LEASES:
             return
-        if operation.kind in CLEARS:
-            self.allowed["a clear whose answer was lost was carried out again"] += 1
-        elif sender.is_late and not old.exists:
+        if sender.is_late and not old.exists:
             self.allowed["a delayed request created a cleared session again"] += 1
         else:
             self.accuse(f"{operation} was applied {operation.applied} times")
@@ -274,6 +272,11 @@ class Oracle:
             ttl is not None and not began - 1 <= (new.ttl or 0) - ttl <= clock + 1
         ):
             self.accuse(f"{operation} with ttl_seconds={ttl} let the session end at {new.ttl}, {clock:.0f} being now")
+
+    def sent(self, operation: Operation, request: str) -> None:
+        """Judge a request when it leaves: an operation that has ended sends nothing."""
+        if operation.outcome not in {"", "killed"}:
+            self.accuse(f"{operation} has ended, and sends a {request}")
 
     # --- every operation -------------------------------------------------------------------------------------------
 

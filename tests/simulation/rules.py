@@ -11,7 +11,7 @@ from .operations import Operation
 Names = tuple[str, ...]
 
 CLEARS = frozenset({"clear", "discard"})
-"""What needs no lease, ends everybody's, and may be carried out again when its answer is lost."""
+"""What needs no lease, and ends everybody's."""
 
 LEASES = frozenset({"lease", "turn"})
 """What may begin a lease."""

@@ -44,6 +44,7 @@ class Scenario:
         layouts: Of ``LAYOUTS``.
         patience: ``patience_seconds`` of session objects.
         shared: Share of the processes whose tasks use one session object.
+        fresh: Share of the operations that are made with a new session object.
         large: Share of the batches that need several parts.
         cached: Share of the processes that keep a cache.
         vandal: Seconds between two damages done to a part, or 0 for none.
@@ -63,6 +64,7 @@ class Scenario:
     layouts: tuple[str, ...] = ("tiny",)
     patience: tuple[float, ...] = (20,)
     shared: float = 0.3
+    fresh: float = 0.3
     large: float = 0.1
     cached: float = 0.5
     vandal: float = 0.0
@@ -111,12 +113,22 @@ SCENARIOS: dict[str, Scenario] = {
         Scenario(
             "alone", lambda noise: Weather(fates=changeable(noise, most=0.4)), processes=1, tasks=1, operations=30
         ),
-        Scenario("clears", _stormy, cast={**CHAT, "clear": 3.0, "replace": 1.0}, tasks=1),
+        Scenario("clears", _stormy, cast={**CHAT, "clear": 5.0, "replace": 1.0}, tasks=1, operations=20),
         Scenario("late", lambda noise: Weather(fates=changeable(noise, ("late", "duplicated", "answer lost")))),
         Scenario("killed", _deadly, cast={**CHAT, "clear": 0.5, "lease": 1.0}),
         Scenario("cancelled", _cancelling, cast={**CHAT, "clear": 0.5, "lease": 3.0}, shared=0.5),
         Scenario(
             "crowd", lambda noise: Weather(fates=changeable(noise, most=0.03)), processes=20, operations=3, tasks=1
+        ),
+        Scenario(
+            "forgetful",
+            lambda noise: Weather(fates={"answer lost": 0.05, "request lost": 0.05}, timeout_seconds=2),
+            cast={"append": 3.0, "pop": 1.0},
+            processes=6,
+            tasks=1,
+            operations=20,
+            pauses=(0, 0.01),
+            fresh=0.9,
         ),
         Scenario("compaction", _stormy, cast={**CHAT, "compact": 6.0, "replace": 1.0, "clear": 1.0}, tasks=1),
         Scenario("leases", _stormy, cast={**LEASED, "clear": 0.4}, pauses=(0, 0.1, 1)),
@@ -155,7 +167,8 @@ SCENARIOS: dict[str, Scenario] = {
         Scenario(
             "spells",
             lambda noise: Weather(
-                spells=noise.choice((("throttled",), ("denied", "expired", "missing"), ("unreachable",)))
+                fates=changeable(noise) if noise.random() < 0.6 else {},
+                spells=noise.choice((("throttled",), ("denied", "expired", "missing"), ("unreachable",))),
             ),
             cast={**CHAT, "clear": 0.5, "lease": 1.0},
             patience=(0.5, 2, 20),

@@ -65,12 +65,21 @@ class Sky:
 
     Attributes:
         weather: What may go wrong; calm once the run is over.
+        watch: Called with every request, when it leaves.
         spell: What holds for all requests at present, or nothing.
         counts: Requests and faults, by name.
         over: Whether the run is over: then the dead unwind.
     """
 
-    def __init__(self, weather: Weather, noise: random.Random, table: Table, trace: Trace) -> None:
+    def __init__(
+        self,
+        weather: Weather,
+        noise: random.Random,
+        table: Table,
+        trace: Trace,
+        watch: Callable[[Operation, str], None],
+    ) -> None:
+        self.watch = watch
         self.weather = weather
         self.noise = noise
         self.table = table
@@ -213,6 +222,7 @@ class _Passage:
         self._loop = asyncio.get_running_loop()
         self._future: asyncio.Future[Any] = self._loop.create_future()
         self._sky.requests[name] += 1
+        self._sky.watch(self._operation, name)
 
     async def answer(self) -> Any:
         noise, sky = self._sky.noise, self._sky
@@ -295,6 +305,7 @@ class _Passage:
 
     def _refused(self) -> ClientError | None:
         if self._name in self._process.denied:
+            self._operation.faults += 1
             return self._refusal("denied")
         if self._sky.spell in _REFUSALS:
             self._operation.faults += 1

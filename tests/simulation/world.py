@@ -131,7 +131,7 @@ class World:
         self._batches = 0
         self.table = Table(TABLE, lambda: EPOCH + loop.time(), self.noise, self._written)
         self.oracle = Oracle(self.scenario_weather, self.table.items, self.trace, loop.time)
-        self.sky = Sky(self.scenario_weather, self.noise, self.table, self.trace)
+        self.sky = Sky(self.scenario_weather, self.noise, self.table, self.trace, self.oracle.sent)
 
     # --- what actors ask for ---------------------------------------------------------------------------------------
 
