@@ -70,7 +70,7 @@ class Stored:
         until: Unix milliseconds at which the lease runs out.
         epoch: The life of the session.
         slot_count: How many slots the head knows.
-        is_own: Whether this library wrote the head.
+        commit: The id of the write that put the head there; nothing if another library did.
     """
 
     exists: bool = False
@@ -84,7 +84,7 @@ class Stored:
     until: int = 0
     epoch: bytes = b""
     slot_count: int = 0
-    is_own: bool = False
+    commit: bytes = b""
 
 
 def name_of(item: Any) -> str:
@@ -109,7 +109,7 @@ def head_key(key: str) -> str:
 def belongs(key: str, item: Item, stored: Stored) -> bool:
     """Whether a head knows of a part: it is of its life, in a slot that it has announced."""
     slot, epoch = slot_of(key), item.get("epoch", {}).get("B")
-    return stored.is_own and epoch == stored.epoch and slot is not None and slot < stored.slot_count
+    return bool(stored.commit) and epoch == stored.epoch and slot is not None and slot < stored.slot_count
 
 
 class Decoder:
@@ -158,7 +158,7 @@ class Decoder:
             until=head.lease.until if head.lease else 0,
             epoch=head.epoch,
             slot_count=head.manifest.slot_count,
-            is_own=head.commit is not None,
+            commit=head.commit or b"",
         )
 
     def _segment(self, head: Head, segment: Segment) -> tuple[tuple[str, ...], dict[str, str]]:

@@ -29,6 +29,7 @@ class Operation:
         applied: How often a write did what it is for.
         removed: What its writes took away.
         tokens: The leases that its writes began.
+        commits: The ids of its writes that were carried out.
         faults: How many of its requests met one.
     """
 
@@ -46,6 +47,7 @@ class Operation:
     applied: int = 0
     removed: list[tuple[str, ...]] = field(default_factory=list)
     tokens: list[bytes] = field(default_factory=list)
+    commits: set[bytes] = field(default_factory=set)
     faults: int = 0
 
     def __str__(self) -> str:

@@ -195,6 +195,7 @@ class Oracle:
             return
         if self._weather.skew_seconds and any(name.startswith("?") for name in new.names):
             self.allowed["a slow clock wrote what had expired before it was written"] += 1
+            operation.applied += 1
             return
         clock = sender.process.clock()
         is_expired = old.ttl is not None and old.ttl <= clock
@@ -215,7 +216,8 @@ class Oracle:
         if new.ttl is not None and old.ttl is None and old.slot_count:
             ledger.bounded_by = operation
         if effect:
-            self._applied(operation, sender, old, new)
+            self._applied(operation, old, new)
+        operation.commits.add(new.commit)
 
     @staticmethod
     def _effect(operation: Operation, old: Stored, new: Stored, is_expired: bool) -> bool | None:
@@ -227,7 +229,7 @@ class Oracle:
                 return True
         return None
 
-    def _applied(self, operation: Operation, sender: Sender, old: Stored, new: Stored) -> None:
+    def _applied(self, operation: Operation, old: Stored, new: Stored) -> None:
         operation.applied += 1
         operation.removed.append(tuple(name for name in old.names if name not in set(new.names)))
         if operation.outcome == "failed":
@@ -238,7 +240,7 @@ class Oracle:
             self._claimed.add(operation.about)
         if operation.applied == 1 or operation.kind in LEASES:
             return
-        if sender.is_late and not old.exists:
+        if not old.exists and new.commit in operation.commits:  # the same request again
             self.allowed["a delayed request created a cleared session again"] += 1
         else:
             self.accuse(f"{operation} was applied {operation.applied} times")
