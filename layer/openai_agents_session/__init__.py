@@ -18,6 +18,7 @@ from .errors import (
     ContentionError,
     CorruptSessionError,
     DeadlineError,
+    EventLoopError,
     InvalidInputError,
     InvalidItemError,
     LeaseError,
@@ -34,6 +35,7 @@ from .errors import (
 )
 from .events import Event
 from .options import StorageOptions
+from .storage.description import RecoveryReport, SessionInfo
 
 __all__ = [
     "AccessDeniedError",
@@ -42,6 +44,7 @@ __all__ = [
     "DeadlineError",
     "DynamoDBSession",
     "Event",
+    "EventLoopError",
     "InvalidInputError",
     "InvalidItemError",
     "Lease",
@@ -49,9 +52,11 @@ __all__ = [
     "LeaseLostError",
     "LeaseUnavailableError",
     "OutcomeUnknownError",
+    "RecoveryReport",
     "RunNotPendingError",
     "SessionClosedError",
     "SessionError",
+    "SessionInfo",
     "StorageError",
     "StorageOptions",
     "TableNotFoundError",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import sys
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ from . import client as clients
 from .errors import InvalidInputError, LeaseUnavailableError, SessionClosedError, SessionError, StorageError
 from .events import Event
 from .options import StorageOptions
-from .storage.capacity import KEY_LIMIT_BYTES
+from .serial import Serial
+from .storage.description import RecoveryReport, SessionInfo
 from .storage.items import Items, from_batch
-from .storage.manifest import SEPARATOR
-from .storage.operations import Engine
-from .storage.recovery import RecoveryReport, SessionInfo, describe, recover
+from .storage.keys import SEPARATOR, SESSION_ID_LIMIT_BYTES
+from .storage.operations import SessionStore
 from .storage.retry import RetryBudget
 from .storage.table import Table
 from .tool_calls import whole_start
@@ -33,8 +33,14 @@ if TYPE_CHECKING:
 
 __all__ = ["DynamoDBSession", "Lease", "create_table_if_not_exists"]
 
-SESSION_ID_LIMIT_BYTES = KEY_LIMIT_BYTES - 16
-"""Longest session id, in UTF-8 bytes: DynamoDB's limit for a key, less what a part's key adds."""
+LEASE_LIMIT_SECONDS = 366 * 86_400
+"""Longest lease. A lease is for a turn; what stands in the way of everybody for longer is a mistake."""
+
+OWNER_LIMIT_BYTES = 2_048
+"""Longest owner, in UTF-8 bytes. It is stored and paid for with every write."""
+
+CREATE_TABLE_SECONDS = 60.0
+"""How long to wait for a table that is being made; DynamoDB takes some seconds."""
 
 _T = TypeVar("_T")
 
@@ -67,7 +73,6 @@ class DynamoDBSession:
     """
 
     session_id: str
-    session_settings: SessionSettings | None
 
     def __init__(
         self,
@@ -83,17 +88,34 @@ class DynamoDBSession:
     ) -> None:
         options = options or StorageOptions()
         self.session_id = _checked_session_id(session_id)
-        self.session_settings = session_settings
+        self._session_settings = session_settings
         self.owner = _checked_owner(self.session_id, owner)
         self._options = options
         self._table = Table(dynamodb_client, _checked_table_name(table_name), options.observer)
         self._ttl_seconds = _checked_ttl(self.session_id, ttl_seconds)
-        self._engine = self._companion(self.session_id)
+        self._store = self._companion(self.session_id)
         self._whole_tool_calls = whole_tool_calls
         self._owned_client: clients.OwnedClient | None = None
-        self._lock = asyncio.Lock()
+        self._serial = Serial(f"session {self.session_id!r}")
+        self._has_lease = False
         self._closed = False
         _register_with_sdk()
+
+    @property
+    def session_settings(self) -> SessionSettings:
+        """The SDK's settings of the session: as given, or its defaults.
+
+        Made at the first use: importing the SDK for it would cost every cold start a second.
+        """
+        if self._session_settings is None:
+            from agents.memory import SessionSettings
+
+            self._session_settings = SessionSettings()
+        return self._session_settings
+
+    @session_settings.setter
+    def session_settings(self, settings: SessionSettings | None) -> None:
+        self._session_settings = settings
 
     @classmethod
     def connect(
@@ -141,8 +163,9 @@ class DynamoDBSession:
             if limit is not None and limit <= 0:
                 return []
             if limit is None or not self._whole_tool_calls:
-                return await self._engine.read(limit)
-            items = await self._engine.read(limit + 1)
+                newest: list[TResponseInputItem] = await self._store.read(limit)
+                return newest
+            items: list[TResponseInputItem] = await self._store.read(limit + 1)
             return items[whole_start(items, max(0, len(items) - limit)) :]
 
     async def add_items(self, items: list[TResponseInputItem]) -> None:
@@ -161,33 +184,33 @@ class DynamoDBSession:
         batch = from_batch(self.session_id, items)
         async with self._open():
             if batch.count:
-                await _settled(self._engine.append(batch))
+                await _settled(self._store.append(batch))
 
     async def pop_item(self) -> TResponseInputItem | None:
         """Remove the newest item and return it; None when the session is empty. Raises like ``add_items``."""
         async with self._open():
-            item: TResponseInputItem | None = await _settled(self._engine.pop())
+            item: TResponseInputItem | None = await _settled(self._store.pop())
             return item
 
     async def clear_session(self) -> None:
         """Remove the session from the table, with all its parts. Raises like ``add_items``."""
         async with self._open():
-            await _settled(self._engine.clear())
+            await _settled(self._store.clear())
 
     # --- what the SDK's own backends have besides --------------------------------------------------------------------
 
     async def ping(self) -> bool:
-        """Whether the table can be read with these credentials. Reads one item."""
+        """Whether the table can be read with these credentials. Reads one item: needs ``dynamodb:GetItem``."""
         async with self._open():
             try:
-                await self._table.read_item(self.session_id, RetryBudget(self._options.patience_seconds))
+                await self._table.read_item(self.session_id, self._store.budget())
             except StorageError:
                 return False
             return True
 
     async def close(self) -> None:
         """Refuse further work, and close the client if the session made it. May be called again."""
-        async with self._lock:  # what is in flight ends first
+        async with self._serial:  # what is in flight ends first
             self._closed = True
             client, self._owned_client = self._owned_client, None
             if client is not None:
@@ -209,7 +232,7 @@ class DynamoDBSession:
             return False
         batch = from_batch(self.session_id, items)
         async with self._open():
-            return await _settled(self._engine.replace(0, batch))
+            return await _settled(self._store.replace(0, batch))
 
     async def _get_compaction_snapshot(
         self, limit: int, *, prune_prefix: Callable[[TResponseInputItem], bool] | None = None
@@ -228,9 +251,8 @@ class DynamoDBSession:
         except ImportError:  # an SDK without the hook: it then replaces by clearing and adding
             return None
         async with self._open():
-            items = await self._engine.read(limit)
-            head = None if self._engine.known is None else self._engine.owned(self._engine.known)
-        if head is None or head.commit is None:
+            items, head = await self._store.read_with_head(limit)
+        if head.commit is None:
             return None
         total, commit = head.count, head.commit
 
@@ -241,13 +263,13 @@ class DynamoDBSession:
                 rest = None if prune_prefix is None else await self._without_prefix(keep, prune_prefix)
                 if rest is not None:
                     keep, batch = 0, rest + batch
-                return await _settled(self._engine.replace(keep, batch, expected=commit))
+                return await _settled(self._store.replace(keep, batch, expected=commit))
 
         return _CompactionSnapshot(items=items, complete=len(items) == total, replace_suffix=replace_suffix)
 
     async def _without_prefix(self, keep: int, prune: Callable[[TResponseInputItem], bool]) -> Items | None:
         """The first ``keep`` items without those at the beginning that may go; None while that is not worth it."""
-        kept = (await self._engine.read(None))[:keep]
+        kept = (await self._store.read(None))[:keep]
         rest = list(dropwhile(prune, kept))
         # What stays is written again: once half of it may go, that costs as much as what it saves.
         return from_batch(self.session_id, rest) if len(rest) <= len(kept) // 2 and len(rest) < len(kept) else None
@@ -257,15 +279,22 @@ class DynamoDBSession:
     async def describe(self) -> SessionInfo:
         """What the table holds of the session: items, parts, sizes, expiry, owner. Reads one item."""
         async with self._open():
-            return await describe(self._engine)
+            return await self._store.describe()
 
     async def recover(self) -> RecoveryReport:
-        """Keep what can be read of a damaged session, drop the rest, so that it goes on.
+        """Drop the parts that cannot be read, so that the session goes on with the rest.
 
-        Does nothing to a session that is whole.
+        Does nothing to a session that is whole. Needs the lease of a running turn like any write.
+
+        Returns:
+            What was dropped.
+
+        Raises:
+            CorruptSessionError: The head itself is damaged. Nothing is guessed: export what can be read with
+                ``openai-agents-session salvage``, delete the session, and import that.
         """
         async with self._open():
-            return await _settled(recover(self._engine))
+            return await _settled(self._store.recover())
 
     # --- one turn at a time ------------------------------------------------------------------------------------------
 
@@ -282,64 +311,77 @@ class DynamoDBSession:
             wait_seconds: How long of that to wait for another holder.
 
         Raises:
-            InvalidInputError: ``seconds`` is not positive, or this object holds a lease already.
+            InvalidInputError: ``seconds`` is not a number of seconds up to a year, or this object holds a lease
+                already, or another of its tasks is taking one.
             LeaseUnavailableError: Another turn held it all the time; ``retry_after`` says for how long at most.
             LeaseLostError: From a write in the turn: the lease ran out, was cleared or is somebody else's.
         """
-        if seconds <= 0:
-            raise InvalidInputError(f"session {self.session_id!r}: a lease lasts more than {seconds!r} seconds")
-        if self._engine.lease is not None:
+        self._check_seconds("a lease", seconds)
+        self._check_seconds("wait_seconds", wait_seconds, least=0.0)
+        if self._has_lease:
             raise InvalidInputError(f"session {self.session_id!r}: this object holds a lease already")
+        self._has_lease = True  # before anything is awaited: of two tasks that ask, one gets here
         try:
             await self._take_lease(seconds, wait_seconds)
             yield Lease(self)
         finally:
-            await self._release_lease()
+            await _settled(self._release_lease())
 
     async def _take_lease(self, seconds: float, wait_seconds: float) -> None:
-        patience, end = RetryBudget(min(wait_seconds, seconds)), time.monotonic() + seconds
+        waiting, end = RetryBudget(min(wait_seconds, seconds)), _monotonic() + seconds
         while True:
-            milliseconds = max(1, int((end - time.monotonic()) * 1000))
+            milliseconds = max(1, int((end - _monotonic()) * 1000))
             async with self._open():
-                left = await _settled(self._engine.take_lease(milliseconds))
+                left = await _settled(self._store.take_lease(milliseconds))
             if left is None:
                 return
             if self._options.observer is not None:
                 self._options.observer(Event("lease_wait"))
-            if not await patience.pause():
+            if not await waiting.pause():
                 raise LeaseUnavailableError(
                     f"session {self.session_id!r}: another turn is running; it ends in at most {left:.1f} s",
                     retry_after=left,
                 )
 
     async def _release_lease(self) -> None:
-        """A lease that cannot be given back runs out by itself: no reason for the turn to fail."""
-        async with self._lock:
-            try:
-                await _settled(self._engine.release_lease())
-            except SessionError as error:
-                _logger.warning("the lease of session %r could not be given back: %s", self.session_id, error)
+        """Give back what this object holds. What cannot be given back runs out: no reason for the turn to fail."""
+        try:
+            async with self._serial:
+                await self._store.release_lease()
+        except SessionError as error:
+            _logger.warning("the lease of session %r could not be given back: %s", self.session_id, error)
+        finally:
+            self._has_lease = False
 
     async def _extend_lease(self, seconds: float) -> None:
+        self._check_seconds("a lease", seconds)
         async with self._open():
-            await _settled(self._engine.extend_lease(int(seconds * 1000)))
+            await _settled(self._store.extend_lease(int(seconds * 1000)))
+
+    def _check_seconds(self, what: str, seconds: Any, *, least: float = math.ulp(0.0)) -> None:
+        is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+        if not is_number or not least <= seconds <= LEASE_LIMIT_SECONDS:  # also refuses NaN
+            raise InvalidInputError(
+                f"session {self.session_id!r}: {what} must be a positive number of seconds, at most "
+                f"{LEASE_LIMIT_SECONDS}, not {seconds!r}"
+            )
 
     # --- small things ------------------------------------------------------------------------------------------------
 
-    def _companion(self, key: str) -> Engine:
-        """The engine of what is stored beside the session: same table, expiry, owner and options."""
-        return Engine(key, self._table, self._options, self._ttl_seconds, self.owner)
+    def _companion(self, key: str) -> SessionStore:
+        """The store of what is kept beside the session: same table, expiry, owner and options."""
+        return SessionStore(key, self._table, self._options, self._ttl_seconds, self.owner)
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[None]:
         """One operation at a time: the receipts tell a writer's last commit only."""
-        async with self._lock:
+        async with self._serial:
             if self._closed:
                 raise SessionClosedError(f"session {self.session_id!r} is closed")
             yield
 
     def _limit(self, limit: Any) -> int | None:
-        settings: Any = self.session_settings
+        settings: Any = self._session_settings
         if limit is None and settings is not None:
             limit = settings.get("limit") if isinstance(settings, dict) else settings.limit
         if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool)):
@@ -410,15 +452,18 @@ class Connecting:
 async def create_table_if_not_exists(client: DynamoDBClient, table_name: str, *, enable_ttl: bool = True) -> None:
     """Create the table, on demand, with TTL on ``ttl``. For development; deploy it as a template in production.
 
+    Waits until the table can be used, whoever creates it, at most a minute. A table that exists without TTL gets it.
+
     Args:
         client: An aiobotocore DynamoDB client.
         table_name: The table's name.
         enable_ttl: Whether DynamoDB deletes expired items.
 
     Raises:
-        StorageError: It could not be created.
+        StorageError: It could not be created, or not be looked at.
     """
-    await Table(client, _checked_table_name(table_name)).create(enable_ttl=enable_ttl)
+    table = Table(client, _checked_table_name(table_name))
+    await table.create(enable_ttl=enable_ttl, budget=RetryBudget(CREATE_TABLE_SECONDS))
 
 
 async def _settled(mutation: Awaitable[_T]) -> _T:
@@ -480,6 +525,15 @@ def _checked_ttl(session_id: str, ttl_seconds: Any) -> int | None:
 
 
 def _checked_owner(session_id: str, owner: Any) -> str | None:
-    if owner is not None and (not isinstance(owner, str) or not 0 < len(owner) <= 512):
-        raise InvalidInputError(f"session {session_id!r}: owner must be a string of 1 to 512 characters or None")
-    return owner
+    if owner is None:
+        return None
+    try:
+        if isinstance(owner, str) and 0 < len(owner) <= 512 and len(owner.encode()) <= OWNER_LIMIT_BYTES:
+            return owner
+    except UnicodeEncodeError as error:
+        raise InvalidInputError(f"session {session_id!r}: owner {owner!r} is not valid Unicode text") from error
+    raise InvalidInputError(f"session {session_id!r}: owner must be a string of 1 to 512 characters or None")
+
+
+def _monotonic() -> float:
+    return asyncio.get_running_loop().time()

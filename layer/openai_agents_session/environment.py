@@ -31,6 +31,7 @@ import contextvars
 import logging
 import os
 import random
+import threading
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -106,6 +107,7 @@ class ExecutionEnvironment:
     def __init__(self, settings: EnvironmentSettings | None = None) -> None:
         self._settings = settings
         self._state: _State | None = None
+        self._running = (os.getpid(), threading.Lock())
 
     @property
     def settings(self) -> EnvironmentSettings:
@@ -131,18 +133,29 @@ class ExecutionEnvironment:
             What the coroutine returns.
 
         Raises:
-            RuntimeError: An event loop is already running in this thread; await the coroutine there instead.
+            RuntimeError: An event loop is already running in this thread; await the coroutine there instead. Or another
+                thread runs an invocation in this environment; make an `ExecutionEnvironment` for each thread.
         """
         if _loop_is_running():
             coroutine.close()
             raise RuntimeError("an event loop is already running here: await the coroutine instead of calling run()")
-        state = self._own_state()
-        state.cancel_leftovers()
+        running = self._own_lock()
+        if not running.acquire(blocking=False):
+            coroutine.close()
+            raise RuntimeError(
+                "another thread is running an invocation in this environment, whose event loop and client are its own: "
+                "make an ExecutionEnvironment for each thread"
+            )
         try:
-            # A copy, so that context variables set in one invocation do not reach the next.
-            return state.runner.run(coroutine, context=contextvars.copy_context())
-        finally:
+            state = self._own_state()
             state.cancel_leftovers()
+            try:
+                # A copy, so that context variables set in one invocation do not reach the next.
+                return state.runner.run(coroutine, context=contextvars.copy_context())
+            finally:
+                state.cancel_leftovers()
+        finally:
+            running.release()
 
     async def client(self) -> DynamoDBClient:
         """The environment's DynamoDB client, made at the first call.
@@ -215,6 +228,12 @@ class ExecutionEnvironment:
         state, self._state = self._state, None
         if state is not None and state.pid == os.getpid():
             state.close()
+
+    def _own_lock(self) -> threading.Lock:
+        """Held while an invocation runs. A forked child has its own: nobody there would release its parent's."""
+        if self._running[0] != os.getpid():
+            self._running = (os.getpid(), threading.Lock())
+        return self._running[1]
 
     def _own_state(self) -> _State:
         # A forked child shares its parent's sockets: it must neither use nor close them, so it leaves them behind.

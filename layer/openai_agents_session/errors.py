@@ -6,6 +6,7 @@
     ├── InvalidInputError (ValueError)      the caller's argument; nothing was sent
     │   └── InvalidItemError (TypeError)    an item that is not JSON
     ├── SessionClosedError                  used after close()
+    ├── EventLoopError (RuntimeError)       one object used in two event loops at once
     ├── WrongOwnerError                     the session is bound to somebody else
     ├── LeaseError
     │   ├── LeaseUnavailableError           another turn of the session is running
@@ -48,6 +49,10 @@ class InvalidItemError(InvalidInputError, TypeError):
 
 class SessionClosedError(SessionError):
     """The session object was used after ``close()``."""
+
+
+class EventLoopError(SessionError, RuntimeError):
+    """A session object, whose client belongs to one event loop, was used in another. Nothing was sent."""
 
 
 class WrongOwnerError(SessionError):
@@ -95,17 +100,26 @@ class CorruptSessionError(SessionError):
     def __init__(
         self, session_id: str, part: str, reason: str, *, intact_items: int | None, total_items: int | None
     ) -> None:
-        intact = "an unknown number" if intact_items is None else str(intact_items)
-        of_total = "an unknown number of" if total_items is None else str(total_items)
+        intact = _intact(intact_items, total_items)
         name = part if part == "head" else f"part {part!r}"
+        way = (
+            "Export what can be read (`openai-agents-session salvage`), delete the session, and import that."
+            if part == "head"
+            else "Call recover() on the session to go on with the rest."
+        )
         super().__init__(
-            f"session {session_id!r}: {name} is damaged ({reason}); {intact} of {of_total} items are intact. "
-            "Nothing was overwritten. Call recover() on the session to keep what can be read."
+            f"session {session_id!r}: {name} is damaged ({reason}){intact}. Nothing was overwritten. {way}"
         )
         self.session_id = session_id
         self.part = part
         self.intact_items = intact_items
         self.total_items = total_items
+
+
+def _intact(items: int | None, total: int | None) -> str:
+    if items is None:
+        return ""
+    return f"; {items} items can still be read" if total is None else f"; {items} of {total} items can still be read"
 
 
 class ContentionError(SessionError):

@@ -20,12 +20,14 @@ class StorageOptions:
             that read the table. Costs as much as the reference: the whole item at every append.
         item_bytes: A session is one plain item until it would be larger than this (bytes). 4,096 is one read unit.
         head_bytes: Beyond that, what the head may grow to before it is sealed (bytes). 1,024 is one write unit.
-        part_bytes: Largest chunk stored in one part (bytes); DynamoDB's limit is 400 KB an item.
+        part_bytes: Largest chunk stored in one part (bytes); DynamoDB's limit is 400 KB an item. The head names each
+            part, with 2 to 4 bytes: small parts make long conversations dear.
         fan_out: Segments of one level that merge into one of the next.
         compress: Deflate what is sealed and what stands in a head beside segments.
         cache: Decoded segments kept by this process, shared between sessions; None to keep none.
-        patience_seconds: How long an operation retries contention, throttling and failures before it gives up. At most
-            60: a Lambda caller has given up long before.
+        patience_seconds: How long an operation retries contention, throttling and failures before it gives up; a
+            request under way then gets a second to end. At most 60: a Lambda caller has given up long before. The
+            deadline of a turn ends it earlier.
         observer: Called with every request and everything else worth counting; must not block or raise.
         clock: The wall clock, in Unix seconds.
     """
@@ -45,11 +47,15 @@ class StorageOptions:
         limits = {
             "item_bytes": (128, 390 * 1024),
             "head_bytes": (128, 390 * 1024),
-            "part_bytes": (64, 390 * 1024),
+            "part_bytes": (1_024, 390 * 1024),
             "fan_out": (2, 64),
             "patience_seconds": (0, 60),
         }
         for name, (least, most) in limits.items():
             value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise InvalidInputError(f"{name} must be a number, not {value!r}")
+            if name != "patience_seconds" and not isinstance(value, int):
+                raise InvalidInputError(f"{name} must be a whole number, not {value!r}")
             if not least <= value <= most:
                 raise InvalidInputError(f"{name} must be between {least} and {most}, not {value!r}")

@@ -30,7 +30,6 @@ to forget a session, `discard` its run first.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import secrets
 from collections.abc import Iterable, Mapping
@@ -38,21 +37,17 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from .dynamodb import _settled
-from .errors import InvalidInputError, RunNotPendingError
+from .errors import CorruptSessionError, InvalidInputError, RunNotPendingError
+from .serial import Serial
 from .storage.items import from_batch
-from .storage.manifest import SEPARATOR
+from .storage.keys import run_key
 
 if TYPE_CHECKING:
     from .dynamodb import DynamoDBSession
 
+_STATUSES: Mapping[str, Literal["pending", "resuming"]] = {"pending": "pending", "resuming": "resuming"}
+
 __all__ = ["PendingCall", "PendingRun", "PendingRuns", "calls_of", "run_key"]
-
-_SUFFIX = "run"
-
-
-def run_key(session_id: str) -> str:
-    """The table key of a session's parked run."""
-    return f"{session_id}{SEPARATOR}{_SUFFIX}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +99,29 @@ class PendingRun:
         }
 
     @classmethod
-    def from_items(cls, items: list[Any]) -> Self | None:
-        """The run that ``to_items`` stored; None when nothing is."""
+    def from_items(cls, key: str, items: list[Any]) -> Self | None:
+        """The run that ``to_items`` stored; None when nothing is.
+
+        Raises:
+            CorruptSessionError: Something else is.
+        """
         if not items:
             return None
-        state, record = items
-        calls = tuple(PendingCall(*call) for call in record.pop("approvals"))
-        return cls(state=state["state"], approvals=calls, **record)
+        try:
+            state, record = items
+            calls = tuple(PendingCall(*map(_checked_text, call)) for call in record["approvals"])
+            return cls(
+                run_id=_checked_text(record["run_id"]),
+                state=_checked_text(state["state"]),
+                approvals=calls,
+                status=_STATUSES[record["status"]],
+                created=int(record["created"]),
+                decisions={str(call): bool(decision) for call, decision in record["decisions"].items()},
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CorruptSessionError(
+                key, "head", f"it is no run: {error!r}", intact_items=None, total_items=None
+            ) from error
 
 
 def calls_of(interruptions: Iterable[Any]) -> tuple[PendingCall, ...]:
@@ -126,8 +137,9 @@ class PendingRuns:
     """
 
     def __init__(self, session: DynamoDBSession) -> None:
-        self._engine = session._companion(run_key(session.session_id))
-        self._lock = asyncio.Lock()
+        self._key = run_key(session.session_id)
+        self._store = session._companion(self._key)
+        self._serial = Serial(f"the run of session {session.session_id!r}")
 
     async def park(self, state: str, approvals: Iterable[PendingCall]) -> PendingRun:
         """Keep a run until it is decided on. It takes the place of one that was parked before.
@@ -138,19 +150,26 @@ class PendingRuns:
 
         Raises:
             InvalidInputError: There is no call to decide on.
+            OutcomeUnknownError: The answer was lost: it may be parked, and somebody may have claimed it since.
         """
         calls = tuple(approvals)
         if not calls:
             raise InvalidInputError("a run is parked for calls that need approval, and there are none")
-        run = PendingRun(secrets.token_hex(8), state, calls, "pending", self._engine.now())
-        async with self._lock:
-            await _settled(self._engine.replace(0, self._batch(run.to_items())))
+        run = PendingRun(secrets.token_hex(8), state, calls, "pending", self._store.now())
+        async with self._serial:
+            await _settled(self._store.replace(0, self._batch(run.to_items())))
         return run
 
     async def get(self) -> PendingRun | None:
         """The parked run, whether it is still to be decided or being resumed; None when there is none."""
-        async with self._lock:
-            return PendingRun.from_items(await self._engine.read(None))
+        async with self._serial:
+            run, _ = await self._read()
+            return run
+
+    async def _read(self) -> tuple[PendingRun | None, bytes | None]:
+        """The parked run, and the commit id of what it was read from."""
+        items, head = await self._store.read_with_head(None)
+        return PendingRun.from_items(self._key, items), head.commit
 
     async def claim(self, run_id: str, decisions: Mapping[str, bool]) -> PendingRun:
         """Take a run in order to resume it. Of any number who try, one succeeds, once.
@@ -167,38 +186,47 @@ class PendingRuns:
             RunNotPendingError: It is not pending (any more).
             OutcomeUnknownError: The answer was lost: it may have been claimed, and must not be resumed.
         """
-        async with self._lock:
-            run = PendingRun.from_items(await self._engine.read(None))
-            if run is None or run.run_id != run_id or run.status != "pending":
+        async with self._serial:
+            run, commit = await self._read()
+            if run is None or commit is None or run.run_id != run_id or run.status != "pending":
                 raise _not_pending(run_id)
             if not decisions or not decisions.keys() <= {call.call_id for call in run.approvals}:
                 raise InvalidInputError(f"run {run_id!r} waits for decisions on {[c.call_id for c in run.approvals]}")
             claimed = replace(run, status="resuming", decisions=dict(decisions))
-            seen = self._engine.known
             record = self._batch(claimed.to_items()[1:])
             # The one transition that matters: nobody else may have written since the run was read as pending.
-            if seen is None or not await _settled(self._engine.replace(1, record, expected=seen.commit)):
+            if not await _settled(self._store.replace(1, record, expected=commit)):
                 raise _not_pending(run_id)
             return claimed
 
     async def settle(self, run_id: str) -> None:
         """Remove a run that was resumed to its end. Does nothing when another has been parked since."""
-        async with self._lock:
-            run = PendingRun.from_items(await self._engine.read(None))
-            if run is not None and run.run_id == run_id:
-                await _settled(self._engine.clear())
+        async with self._serial:
+            cleared = False
+            while not cleared:
+                run, commit = await self._read()
+                if run is None or commit is None or run.run_id != run_id:
+                    return
+                # Only what was just read: another run may be parked in its place at this moment.
+                cleared = await _settled(self._store.clear(expected=commit))
 
     async def discard(self) -> None:
         """Remove whatever is parked, decided or not."""
-        async with self._lock:
-            await _settled(self._engine.clear())
+        async with self._serial:
+            await _settled(self._store.clear())
 
     def _batch(self, items: list[dict[str, Any]]) -> Any:
-        return from_batch(self._engine.session_id, items)
+        return from_batch(self._key, items)
 
 
 def _not_pending(run_id: str) -> RunNotPendingError:
     return RunNotPendingError(f"no run {run_id!r} waits for a decision: it was decided, discarded or never parked")
+
+
+def _checked_text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not a string")
+    return value
 
 
 def _text(arguments: Any) -> str:

@@ -22,7 +22,7 @@ from openai_agents_session import CorruptSessionError, DynamoDBSession, StorageO
 from openai_agents_session.cli import reports, store, survey
 from openai_agents_session.cli.app import app
 from openai_agents_session.runs import PendingCall, PendingRuns
-from openai_agents_session.storage.manifest import slot_key
+from openai_agents_session.storage.keys import slot_key
 from openai_agents_session.storage.table import Table
 from tools.emulation.engines import Engine
 from tools.emulation.proxy import FaultProxy
@@ -61,7 +61,7 @@ class World:
 
     async def live_parts(self, session_id: str) -> list[str]:
         """The keys of the parts that hold a session's history, oldest first."""
-        engine = self.session(session_id)._engine
+        engine = self.session(session_id)._store
         head = engine.decoded(await engine.table.read_item(session_id, engine.patience()))
         return [slot_key(session_id, slot) for segment in head.manifest.segments for slot in segment.slots]
 

@@ -12,7 +12,7 @@ import pytest
 
 from openai_agents_session import CorruptSessionError, DynamoDBSession, WrongOwnerError
 from openai_agents_session.storage.head import from_attributes
-from openai_agents_session.storage.manifest import slot_key
+from openai_agents_session.storage.keys import slot_key
 from openai_agents_session.storage.record import RecordWriter
 from tests.support.contract import TINY, message, messages
 from tests.support.memory import MemoryTable

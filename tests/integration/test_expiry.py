@@ -13,7 +13,7 @@ import pytest
 from openai_agents_session import DynamoDBSession, StorageOptions
 from openai_agents_session.cache import SegmentCache
 from openai_agents_session.storage.head import from_attributes
-from openai_agents_session.storage.manifest import slot_key
+from openai_agents_session.storage.keys import slot_key
 from tests.support.contract import TINY, message, messages
 from tests.support.script import stored_items
 from tools.bench.workloads import ciphertext

@@ -125,7 +125,7 @@ async def test_of_many_at_once_one_holds_it_at_a_time(open_session: Open) -> Non
 
 
 async def test_a_holder_that_dies_frees_it_when_it_runs_out(open_session: Open, clock: Clock) -> None:
-    await open_session()._engine.take_lease(60_000)  # and never gives it back
+    await open_session()._store.take_lease(60_000)  # and never gives it back
     clock.now += 59.9
     with pytest.raises(LeaseUnavailableError):
         async with open_session().lease(60):
@@ -144,12 +144,12 @@ async def test_who_lost_it_cannot_write(open_session: Open, clock: Clock, taken_
         await late.add_items([said("in time")])
         clock.now += 11
         if taken_over:
-            await other._engine.take_lease(60_000)
+            await other._store.take_lease(60_000)
         for write in (late.add_items([said("late")]), late.pop_item(), late.clear_session()):
             with pytest.raises(LeaseLostError):
                 await write
     assert await open_session().get_items() == [said("in time")]
-    assert (other._engine.lease is not None) == taken_over
+    assert (other._store.lease is not None) == taken_over
     if taken_over:  # and giving back what it no longer had did not take it from the other
         await other.add_items([said("other")])
         assert len(await other.get_items()) == 2

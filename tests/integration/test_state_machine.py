@@ -28,7 +28,7 @@ from hypothesis.stateful import (
 from openai_agents_session import DynamoDBSession, StorageOptions
 from openai_agents_session.cache import SegmentCache
 from openai_agents_session.storage.head import from_attributes
-from openai_agents_session.storage.manifest import SEPARATOR, slot_key
+from openai_agents_session.storage.keys import SEPARATOR, slot_key
 from tests.support.contract import AWKWARD, TINY
 from tests.support.script import stored_items
 from tools.emulation.engines import Engine

@@ -197,7 +197,7 @@ MUTANTS = (
         "a lease is given back by whoever had one",
         "storage.operations",
         "if view.base.lease is None or view.base.lease.token != mine.token:",
-        "if view.base.lease is None:",
+        "if view.base.lease is None or not mine.token:",
         "leases",
     ),
     Mutant(
@@ -214,13 +214,6 @@ MUTANTS = (
         'part),\n            "attribute_not_exists(#key) OR (#epoch = :epoch AND #generation < :generation)"',
         'part),\n            "attribute_not_exists(#key) OR (#epoch = :epoch AND #generation <= :generation)"',
         "crowd",
-    ),
-    Mutant(
-        "the generation stays when a part is named",
-        "storage.manifest",
-        "segments=(*kept, segment), free=free, generation=self.generation + 1)",
-        "segments=(*kept, segment), free=free, generation=self.generation)",
-        "storm",
     ),
     Mutant(
         "slots are written before a head announces them",

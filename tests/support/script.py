@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from openai_agents_session import DynamoDBSession, StorageOptions
 from openai_agents_session.storage.head import from_attributes
-from openai_agents_session.storage.manifest import SEPARATOR
+from openai_agents_session.storage.keys import SEPARATOR
 from tools.emulation.faults import DroppedError, Fault, Forward, Reply, Request
 from tools.emulation.proxy import FaultProxy
 

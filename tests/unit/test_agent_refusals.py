@@ -31,6 +31,7 @@ STATUS: dict[type[errors.SessionError], int] = {
 }
 RAISED = {
     errors.SessionClosedError,
+    errors.EventLoopError,
     errors.CorruptSessionError,
     errors.TableNotFoundError,
     errors.AccessDeniedError,

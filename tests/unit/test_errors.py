@@ -55,6 +55,13 @@ REFUSED = {
     "UnknownOperationException",
     "SomethingNewException",
 }
+NO_CREDENTIALS = {
+    "CredentialRetrievalError",
+    "NoCredentialsError",
+    "PartialCredentialsError",
+    "TokenRetrievalError",
+    "UnauthorizedSSOTokenError",
+}
 NO_ANSWER = {
     "ChecksumError",
     "ConnectTimeoutError",
@@ -122,7 +129,10 @@ async def test_every_exception_of_botocore(name: str, operation: str) -> None:
     failure = made(BOTOCORE[name])
     error = await outcome(operation, failure)
     assert error.__cause__ is failure
-    if name not in NO_ANSWER:
+    if name in NO_CREDENTIALS:
+        assert type(error) is AccessDeniedError
+        assert "Renew the credentials" in str(error)
+    elif name not in NO_ANSWER:
         assert type(error) is StorageError
     else:
         assert type(error) is (UnavailableError if operation == "get_item" else OutcomeUnknownError)
@@ -165,7 +175,7 @@ def test_the_table_of_codes_is_complete() -> None:
     codes = {shape.name for name in names for shape in model.operation_model(name).error_shapes}
     known = THROTTLED | FAILED | DENIED | REFUSED | {"ResourceNotFoundException", "ConditionalCheckFailedException"}
     assert codes <= known
-    assert set(BOTOCORE) >= NO_ANSWER
+    assert set(BOTOCORE) >= NO_ANSWER | NO_CREDENTIALS
 
 
 @pytest.mark.parametrize("code", sorted(THROTTLED))
@@ -208,9 +218,9 @@ def test_one_tree() -> None:
 @pytest.mark.parametrize(
     ("part", "intact", "total", "text"),
     [
-        ("head", None, None, "head is damaged (why); an unknown number of an unknown number of items are intact"),
-        ("head", 7, None, "head is damaged (why); 7 of an unknown number of items are intact"),
-        ("ada#~3", 7, 9, "part 'ada#~3' is damaged (why); 7 of 9 items are intact"),
+        ("head", None, None, "head is damaged (why). "),
+        ("head", 7, None, "head is damaged (why); 7 items can still be read. "),
+        ("ada#~3", 7, 9, "part 'ada#~3' is damaged (why); 7 of 9 items can still be read. "),
     ],
 )
 def test_damage_says_how_much_is_intact(part: str, intact: int | None, total: int | None, text: str) -> None:

@@ -10,12 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openai_agents_session import StorageOptions
 from openai_agents_session.storage.capacity import item_size
 from openai_agents_session.storage.head import SEALED, Head, Lease, absent, epoch_of, from_attributes
 from openai_agents_session.storage.items import NOTHING, from_values
+from openai_agents_session.storage.layout import Layout
 from openai_agents_session.storage.manifest import Manifest, Segment
 from openai_agents_session.storage.receipts import CommitIds
 from openai_agents_session.storage.record import DamagedRecordError
+from openai_agents_session.storage.transition import Encoded, View
 
 NOW = 1_800_000_000
 SEGMENTS = Manifest(
@@ -40,39 +43,58 @@ heads = st.builds(
 
 def _written(head: Head, ttl: int | None, writes: int) -> Head:
     for _ in range(writes):
-        head = head.committed(CommitIds().next(), NOW, ttl)
+        head = head.committed(CommitIds().next(), NOW, ttl, keep=6)
     return head
+
+
+def encoded(head: Head, item_bytes: int, *, compress: bool = True, keep: int = 6) -> Encoded:
+    """The head after one more write, as the layout stores it."""
+    budget: Any = None
+    view = View(head, head, NOW, CommitIds().next(), keep, budget)
+    return Layout(StorageOptions(item_bytes=item_bytes, compress=compress), None).encode(view, head, head.ttl)
 
 
 @given(heads, st.sampled_from([128, 400, 4_096]), st.booleans())
 def test_stored(head: Head, item_bytes: int, compress: bool) -> None:
-    """A head is read back as it was written, in every layout."""
-    item = head.attributes(item_bytes=item_bytes, compress=compress)
-    assert from_attributes("ada", item, NOW) == head
-    assert epoch_of(item) == head.epoch
-    assert head.size(item_bytes=item_bytes, compress=compress) == item_size(item)
+    """A head is read back as it was written, in every layout, and weighs what was measured."""
+    stored = encoded(head, item_bytes, compress=compress)
+    assert from_attributes("ada", stored.item, NOW) == stored.head
+    assert epoch_of(stored.item) == head.epoch
+    assert stored.size == item_size(stored.item)
+    assert stored.head.tail == head.tail
 
 
 @given(heads, st.sampled_from([128, 400, 4_096]))
 def test_readable_by_anybody_or_by_none(head: Head, item_bytes: int) -> None:
     """What reads only `conversation_data` finds the whole history there, or something that is no JSON."""
-    item = head.attributes(item_bytes=item_bytes, compress=True)
-    text = item["conversation_data"]["S"]
-    if head.is_plain(item_bytes):
+    stored = encoded(head, item_bytes)
+    text = stored.item["conversation_data"]["S"]
+    if text != SEALED:
         assert json.loads(text) == head.tail.decode()
-        assert item_size(item) <= item_bytes
+        assert stored.size <= item_bytes
         assert not head.manifest.segments
+        assert not stored.has_outgrown
     else:
-        assert text == SEALED
         with pytest.raises(json.JSONDecodeError):
             json.loads(text)
+
+
+@given(heads, st.sampled_from([400, 4_096]), st.integers(7, 128))
+def test_contention_does_not_seal(head: Head, item_bytes: int, writers: int) -> None:
+    """A session that is small enough is readable by anybody, however many receipts its writers have left in it."""
+    crowded = head
+    for _ in range(writers):
+        crowded = crowded.committed(CommitIds().next(), NOW, head.ttl, keep=128)
+    alone, together = encoded(crowded, item_bytes), encoded(crowded, item_bytes, keep=128)
+    assert len(together.head.receipts.entries) > len(alone.head.receipts.entries)
+    assert ("tail" in alone.item) == ("tail" in together.item)
 
 
 @given(heads, heads, st.sampled_from([128, 4_096]), st.data())
 def test_attributes_belong_together(head: Head, other: Head, item_bytes: int, data: st.DataObject) -> None:
     """An attribute that is gone or comes from another head is damage; but operators may change the expiry."""
-    item = head.attributes(item_bytes=item_bytes, compress=True)
-    foreign = other.attributes(item_bytes=item_bytes, compress=True)
+    head, item = (stored := encoded(head, item_bytes)).head, stored.item
+    foreign = encoded(other, item_bytes).item
     name = data.draw(st.sampled_from(sorted({*item, *foreign} - {"session_id", "updated_at", "ttl"})))
     mixed = {key: value for key, value in item.items() if key != name}
     if name in foreign and data.draw(st.booleans()):

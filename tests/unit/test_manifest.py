@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openai_agents_session.storage.capacity import write_units
-from openai_agents_session.storage.manifest import NO_PARTS, Manifest, Segment, slot_key
+from openai_agents_session.storage.keys import slot_key
+from openai_agents_session.storage.manifest import NO_PARTS, Manifest, Segment
 from openai_agents_session.storage.record import DamagedRecordError
 
 steps = st.lists(

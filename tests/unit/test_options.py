@@ -9,7 +9,7 @@ import pytest
 from openai_agents_session import DynamoDBSession, InvalidInputError, StorageOptions, create_table_if_not_exists
 from openai_agents_session.cache import SHARED_CACHE
 from openai_agents_session.storage.capacity import KEY_LIMIT_BYTES
-from openai_agents_session.storage.manifest import slot_key
+from openai_agents_session.storage.keys import slot_key
 
 CLIENT: Any = object()  # whatever is asked of it raises
 LONGEST = 2_032

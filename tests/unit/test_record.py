@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from openai_agents_session.storage.record import DamagedRecordError, RecordReader, RecordWriter
 
-fields = st.lists(st.integers(0, 2**70) | st.binary(max_size=20), max_size=12)
+fields = st.lists(st.integers(0, 2**63 - 1) | st.binary(max_size=20), max_size=12)
 
 
 def write(values: list[int | bytes]) -> bytes:
@@ -56,3 +56,9 @@ def test_negative_numbers() -> None:
     """Negative numbers are a mistake of the caller."""
     with pytest.raises(ValueError, match="-1 is negative"):
         RecordWriter().number(-1)
+
+
+def test_numbers_are_bounded() -> None:
+    """A number of more than 63 bits is damage: nothing writes one, and its size would have no end."""
+    with pytest.raises(DamagedRecordError, match="63 bits"):
+        RecordReader(write([2**70])).number()

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-import time
 
 import pytest
 
-from openai_agents_session.storage import retry as patience
+from openai_agents_session.storage import retry
 from openai_agents_session.storage.retry import RetryBudget
 
 
@@ -16,13 +15,13 @@ from openai_agents_session.storage.retry import RetryBudget
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses that were made, on a clock that only they move."""
     made: list[float] = []
-    began = time.monotonic()
+    began = 1_000.0
 
     async def sleep(seconds: float) -> None:
         made.append(seconds)
 
     monkeypatch.setattr(asyncio, "sleep", sleep)
-    monkeypatch.setattr(patience.time, "monotonic", lambda: began + sum(made))
+    monkeypatch.setattr(retry, "_now", lambda: began + sum(made))
     return made
 
 
@@ -66,10 +65,10 @@ async def test_conflicts_pause_for_less(pauses: list[float]) -> None:
 
 def test_copies_pause_differently() -> None:
     """Copies of one process that reseed do not all pause alike."""
-    state = patience._random.getstate()
+    state = retry._random.getstate()
     drawn = set()
     for _ in range(3):
-        patience._random.setstate(state)
-        patience.reseed()
-        drawn.add(patience._random.random())
+        retry._random.setstate(state)
+        retry.reseed()
+        drawn.add(retry._random.random())
     assert len(drawn) == 3

@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError
 
 from ..errors import CorruptSessionError, InvalidInputError, SessionError, WrongOwnerError
 from ..runs import PendingRuns
-from ..storage.recovery import SessionInfo
+from ..storage.description import SessionInfo
 from . import conversation, pricing, reports, survey, transfer
 from .output import Output
 from .store import Connection, Store, opened

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 from ..options import StorageOptions
+from ..storage.description import SessionInfo
 from ..storage.head import Head
-from ..storage.recovery import SessionInfo
 
 WRITE_PRICE = 0.625
 """Dollars for a million write request units on demand, us-east-1, since November 2024."""

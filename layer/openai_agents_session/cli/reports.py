@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..runs import PendingRun
-from ..storage.recovery import SessionInfo
+from ..storage.description import SessionInfo
 from .conversation import Entry
 from .pricing import TurnCost
 from .survey import Erased, Listed, Problem, Repair, Survey

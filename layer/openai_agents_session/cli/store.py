@@ -10,7 +10,7 @@ from ..client import OwnedClient
 from ..dynamodb import DynamoDBSession
 from ..events import Event
 from ..options import StorageOptions
-from ..storage.operations import Engine
+from ..storage.operations import SessionStore
 from ..storage.retry import RetryBudget
 from ..storage.table import Table
 
@@ -63,9 +63,9 @@ class Store:
     options: StorageOptions
     spent: Spent
 
-    def engine(self, key: str, owner: str | None = None) -> Engine:
+    def engine(self, key: str, owner: str | None = None) -> SessionStore:
         """The engine of whatever has its head under a key: a session, or what is stored beside one."""
-        return Engine(key, self.table, self.options, None, owner)
+        return SessionStore(key, self.table, self.options, None, owner)
 
     def session(self, session_id: str, *, ttl_seconds: int | None = None, owner: str | None = None) -> DynamoDBSession:
         """A session. Raises ``InvalidInputError`` for an id that none can have."""

@@ -13,15 +13,15 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ..errors import CorruptSessionError, WrongOwnerError
-from ..runs import run_key
+from ..storage.aws_errors import ConditionFailed, RequestFailed, unavailable
 from ..storage.capacity import item_size
+from ..storage.description import RecoveryReport, SessionInfo, info_of
 from ..storage.head import Attributes, Head, from_attributes
-from ..storage.manifest import SEPARATOR, Part, slot_key
-from ..storage.operations import Engine
+from ..storage.keys import SEPARATOR, run_key, slot_key
+from ..storage.operations import SessionStore
+from ..storage.part import Part, part_from_attributes
 from ..storage.record import DamagedRecordError, UnknownFormatError
-from ..storage.recovery import RecoveryReport, SessionInfo, info_of, recover
 from ..storage.segments import Damage
-from ..storage.table import Refused, Unsettled, part_from_attributes, unavailable
 from .store import Store
 
 Kind = Literal["damaged head", "damaged part", "unknown format", "orphan", "not a part", "leftover"]
@@ -354,7 +354,7 @@ async def probe(store: Store, key: str) -> Slots:
         start += _PROBE_SLOTS
 
 
-async def examine(engine: Engine, slots: Mapping[str, Seen]) -> list[Problem]:
+async def examine(engine: SessionStore, slots: Mapping[str, Seen]) -> list[Problem]:
     """What is wrong with a session, now.
 
     Args:
@@ -362,24 +362,24 @@ async def examine(engine: Engine, slots: Mapping[str, Seen]) -> list[Problem]:
         slots: What was seen under its slots before.
     """
     while True:
-        item = await engine.table.read_item(engine.session_id, engine.patience())
+        item = await engine.table.read_item(engine.session_id, engine.budget())
         try:
-            head = engine.decoded(item)
+            head = engine.committer.decoded(item)
         except CorruptSessionError as error:
             return [await _damaged_head(engine, item, error.__cause__)]
         damaged = await _damaged(engine, head)
         if not damaged:
             return await _confirmed(engine, strays_of(head, slots), slots)
-        again = await engine.table.read_item(engine.session_id, engine.patience())
+        again = await engine.table.read_item(engine.session_id, engine.budget())
         if (again or {}).get("commit") == (item or {}).get("commit"):
             return [*damaged, *await _confirmed(engine, strays_of(head, slots), slots)]
 
 
-async def _confirmed(engine: Engine, strays: Iterable[Problem], slots: Mapping[str, Seen]) -> list[Problem]:
+async def _confirmed(engine: SessionStore, strays: Iterable[Problem], slots: Mapping[str, Seen]) -> list[Problem]:
     """Those that are still there: a clear deletes the parts that a scan has seen, and then their head."""
     found: list[Problem] = []
     for problem in strays:
-        item = await engine.table.read_item(problem.key, engine.patience())
+        item = await engine.table.read_item(problem.key, engine.budget())
         if item is not None and _identity(seen(item)) == _identity(slots[problem.key]):
             found.append(problem)
     return found
@@ -389,7 +389,7 @@ def _identity(slot: Seen) -> tuple[bytes, int] | None:
     return None if slot.part is None else (slot.part.epoch, slot.part.generation)
 
 
-async def _damaged_head(engine: Engine, item: Attributes | None, cause: BaseException | None) -> Problem:
+async def _damaged_head(engine: SessionStore, item: Attributes | None, cause: BaseException | None) -> Problem:
     session_id = session_of(engine.session_id)
     if isinstance(cause, UnknownFormatError):
         return Problem(session_id, engine.session_id, "unknown format", str(cause))
@@ -401,9 +401,9 @@ async def _damaged_head(engine: Engine, item: Attributes | None, cause: BaseExce
     return Problem(session_id, engine.session_id, "damaged head", str(cause), intact)
 
 
-async def _damaged(engine: Engine, head: Head) -> list[Problem]:
+async def _damaged(engine: SessionStore, head: Head) -> list[Problem]:
     live = head.as_of(engine.now())
-    loaded = await engine.parts.load(live.epoch, live.manifest.segments, engine.patience())
+    loaded = await engine.segments.load(live.epoch, live.manifest.segments, engine.budget())
     intact = live.tail.count + sum(len(piece) for piece in loaded if not isinstance(piece, Damage))
     return [
         Problem(session_of(piece.key), piece.key, "damaged part", piece.reason, intact, live.count)
@@ -429,7 +429,7 @@ async def repair(store: Store, session_id: str, problems: Iterable[Problem]) -> 
             break
         for key in sorted({head_key(p.key) or p.key for p in left if p.is_damage}):
             if key == session_id:
-                recovered = await recover(store.engine(key))
+                recovered = await store.engine(key).recover()
             else:  # a run of which a piece is missing cannot be resumed
                 await _erase(store, key)
                 discarded = True
@@ -475,7 +475,9 @@ async def _erase(store: Store, key: str, owner: str | None = None) -> tuple[bool
 async def _remaining(store: Store, key: str) -> list[Problem]:
     slots = await probe(store, key)
     engine = store.engine(key)
-    return strays_of(engine.decoded(await store.table.read_item(key, store.patience())), slots) if slots else []
+    return (
+        strays_of(engine.committer.decoded(await store.table.read_item(key, store.patience())), slots) if slots else []
+    )
 
 
 async def _delete(store: Store, key: str) -> bool:
@@ -485,7 +487,7 @@ async def _delete(store: Store, key: str) -> bool:
     if item is None or owner is None:
         return False
     found = seen(item)
-    head = store.engine(owner).decoded(await store.table.read_item(owner, store.patience()))
+    head = store.engine(owner).committer.decoded(await store.table.read_item(owner, store.patience()))
     if not strays_of(head, {key: found}):
         return False
     part = found.part
@@ -501,8 +503,8 @@ async def _settled(delete: Callable[[], Awaitable[None]], store: Store) -> bool:
         try:
             await delete()
             return True
-        except Refused:
+        except ConditionFailed:
             return False
-        except Unsettled as failure:
+        except RequestFailed as failure:
             if not await patience.pause():
                 raise unavailable(store.table.name, patience, failure) from failure.cause

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ..storage.recovery import SessionInfo
+from ..storage.description import SessionInfo
 
 
 class TransferError(Exception):

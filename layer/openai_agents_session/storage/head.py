@@ -25,12 +25,12 @@ import secrets
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any
 
-from .capacity import item_size
 from .items import NOTHING, Items, from_json, unpack
 from .manifest import NO_PARTS, Manifest
-from .receipts import COMMIT_BYTES, KEEP, Receipts
+from .receipts import COMMIT_BYTES, Receipts
 from .record import DamagedRecordError, RecordReader, RecordWriter, UnknownFormatError
 
 Attributes = Mapping[str, Mapping[str, Any]]
@@ -39,6 +39,8 @@ SEALED = "sealed"
 EPOCH_BYTES = 6
 _FORMAT = 1
 _CHECKSUM_BYTES = 4
+_LATEST_SECOND = Decimal(1 << 40)
+_LATEST_MILLISECOND = 1000 << 40
 
 # An attribute that is lost, old or of another head would otherwise pass for the truth: a head without "parts" is one of
 # a short session. Expiry is left out: operators may change it.
@@ -67,9 +69,12 @@ class Lease:
         """The lease that ``pack`` packed. Raises ``DamagedRecordError``."""
         token, _, until = packed.partition("@")
         try:
-            return cls(bytes.fromhex(token), int(until))
+            lease = cls(bytes.fromhex(token), int(until))
         except ValueError as error:
             raise DamagedRecordError(f"lease: {error}") from error
+        if not 0 <= lease.until < _LATEST_MILLISECOND:
+            raise DamagedRecordError("lease: its end is out of range")
+        return lease
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +144,7 @@ class Head:
         """With a batch at the end."""
         return replace(self, tail=self.tail + batch)
 
-    def committed(self, commit: bytes, now: int, ttl: int | None, *, keep: int = KEEP) -> Head:
+    def committed(self, commit: bytes, now: int, ttl: int | None, *, keep: int) -> Head:
         """As it will stand once the write ``commit`` is made, with ``keep`` receipts."""
         return replace(
             self,
@@ -153,28 +158,12 @@ class Head:
 
     # --- stored form -----------------------------------------------------------------------------------------------
 
-    def is_plain(self, item_bytes: int) -> bool:
-        """Whether the session is one item of at most this size, readable by anybody."""
-        return not self.manifest.segments and item_size(self._attributes(self._plain_tail())) <= item_bytes
+    def attributes(self, tail: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """The stored item.
 
-    def size(self, *, item_bytes: int, compress: bool) -> int:
-        """Size of the stored item in bytes."""
-        return item_size(self.attributes(item_bytes=item_bytes, compress=compress))
-
-    def attributes(self, *, item_bytes: int, compress: bool) -> dict[str, dict[str, Any]]:
-        """The stored item."""
-        if not self.manifest.segments:
-            plain = self._attributes(self._plain_tail())
-            if item_size(plain) <= item_bytes:
-                return plain
-        return self._attributes(
-            {"conversation_data": {"S": SEALED}, "tail": {"B": self.tail.packed(compress=compress)}}
-        )
-
-    def _plain_tail(self) -> dict[str, dict[str, Any]]:
-        return {"conversation_data": {"S": self.tail.text.decode()}}
-
-    def _attributes(self, tail: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        Args:
+            tail: The attributes that hold the newest items: how they are stored is for the layout to decide.
+        """
         attributes: dict[str, dict[str, Any]] = {
             "session_id": {"S": self.session_id},
             **tail,
@@ -251,12 +240,7 @@ def _own(session_id: str, attributes: Attributes) -> Head:
     commit = _binary(attributes["commit"])
     if len(commit) != COMMIT_BYTES:
         raise DamagedRecordError("commit has the wrong length")
-    if "tail" in attributes:
-        tail = unpack(_binary(attributes["tail"]), tail_count)
-    else:
-        tail = from_json(attributes["conversation_data"]["S"])
-        if tail.count != tail_count:
-            raise DamagedRecordError(f"conversation_data holds {tail.count} items where {tail_count} were written")
+    tail = _tail(attributes, tail_count)
     receipts = Receipts.read(record)
     if record.raw(_CHECKSUM_BYTES) != _checksum(attributes):
         raise DamagedRecordError("its attributes do not belong together")
@@ -268,12 +252,24 @@ def _own(session_id: str, attributes: Attributes) -> Head:
         epoch=epoch,
         created=created,
         receipts=receipts,
-        updated_at=_number(attributes, "updated_at") or created,
-        ttl=_number(attributes, "ttl"),
+        updated_at=stored_seconds(attributes, "updated_at") or created,
+        ttl=stored_seconds(attributes, "ttl"),
         owner=attributes["owner"]["S"] if "owner" in attributes else None,
         lease=Lease.unpack(attributes["lease"]["S"]) if "lease" in attributes else None,
         exists=True,
     )
+
+
+def _tail(attributes: Attributes, count: int) -> Items:
+    """The newest items, whole: an append joins texts without looking at them, so they are looked at here."""
+    if "tail" not in attributes:
+        tail = from_json(attributes["conversation_data"]["S"])
+        if tail.count != count:
+            raise DamagedRecordError(f"conversation_data holds {tail.count} items where {count} were written")
+        return tail
+    tail = Items(unpack(_binary(attributes["tail"])), count)
+    tail.decode()
+    return tail if count else NOTHING
 
 
 def epoch_of(attributes: Attributes) -> bytes | None:
@@ -297,24 +293,29 @@ def _checksum(attributes: Attributes) -> bytes:
 
 def _foreign(session_id: str, attributes: Attributes, now: int) -> Head:
     text = attributes["conversation_data"]["S"] if "conversation_data" in attributes else None
-    updated_at = _number(attributes, "updated_at") or now
+    updated_at = stored_seconds(attributes, "updated_at") or now
     return replace(
         absent(session_id, now),
         tail=from_json(text) if text is not None else NOTHING,
         created=updated_at,
         updated_at=updated_at,
-        ttl=_number(attributes, "ttl"),
+        ttl=stored_seconds(attributes, "ttl"),
         exists=True,
         foreign_text=text,
     )
 
 
-def _number(attributes: Attributes, name: str) -> int | None:
+def stored_seconds(attributes: Attributes, name: str) -> int | None:
+    """A Unix second that an item holds, or None. A fraction is cut off; what is out of range counts as its end.
+
+    Raises:
+        DamagedRecordError: It is not a number.
+    """
     if name not in attributes:
         return None
     try:
-        return int(float(attributes[name]["N"]))
-    except ValueError as error:
+        return int(min(max(Decimal(attributes[name]["N"]), Decimal(0)), _LATEST_SECOND))
+    except ArithmeticError as error:
         raise DamagedRecordError(f"{name} is not a number") from error
 
 

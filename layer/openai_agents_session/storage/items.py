@@ -6,6 +6,7 @@ Items are kept as the text of a JSON list: appending joins texts, and nothing is
 from __future__ import annotations
 
 import json
+import threading
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,17 @@ from ..errors import InvalidInputError, InvalidItemError
 from .record import DamagedRecordError
 
 NESTING_LIMIT = 500
-"""How deep an item's lists and objects may nest: less than any supported Python reads back, wherever it is called."""
+"""How deep an item's lists and objects may nest: less than any supported Python reads back."""
+
+BATCH_LIMIT_BYTES = 48 * 1024 * 1024
+"""Most JSON text of one batch, in bytes. A history may be of any length; a batch is read and written in one piece."""
+
+RUN_LIMIT_BYTES = 64 * 1024 * 1024
+"""Most JSON text that one stored run of items inflates to, in bytes. Deflate packs up to a thousand times: without a
+bound an item of 400 KB could fill the memory of its reader."""
+
+_VALUE_BYTES = 100
+_MEMORY_LIMIT_BYTES = 512 * 1024 * 1024
 
 _RAW, _DEFLATE_1 = 0, 1
 _HEADER_BYTES = 5
@@ -63,8 +74,14 @@ class Items:
         return Items(self.text[:-1] + b"," + other.text[1:], self.count + other.count)
 
     def decode(self) -> list[Any]:
-        """The items as fresh Python values, in order."""
-        items: list[Any] = json.loads(self.text)
+        """The items as fresh Python values, in order.
+
+        Raises:
+            DamagedRecordError: The text is not a JSON list of so many items.
+        """
+        items = values_in(self.text)
+        if len(items) != self.count:
+            raise DamagedRecordError(f"it holds {len(items)} items where {self.count} were written")
         return items
 
     def first(self, count: int) -> Items:
@@ -95,27 +112,81 @@ def _packed(codec: int, body: bytes) -> bytes:
     return bytes([codec]) + zlib.crc32(body).to_bytes(4, "big") + body
 
 
-def unpack(packed: bytes, count: int) -> Items:
-    """The items that ``Items.packed`` packed.
-
-    Args:
-        packed: What was stored.
-        count: How many items it should have.
+def unpack(packed: bytes) -> bytes:
+    """The JSON text that ``Items.packed`` packed.
 
     Raises:
-        DamagedRecordError: When the bytes are not what was written.
+        DamagedRecordError: The bytes are not what was written, or inflate to more than ``RUN_LIMIT_BYTES``.
     """
     body = packed[_HEADER_BYTES:]
     if len(packed) < _HEADER_BYTES or zlib.crc32(body).to_bytes(4, "big") != packed[1:_HEADER_BYTES]:
         raise DamagedRecordError("checksum mismatch")
     if packed[0] == _RAW:
-        return Items(body, count)
+        return body
     if packed[0] == _DEFLATE_1:
-        try:
-            return Items(zlib.decompressobj(-15, _DICTIONARY_1).decompress(body), count)
-        except zlib.error as error:
-            raise DamagedRecordError(str(error)) from error
+        return _inflated(body)
     raise DamagedRecordError(f"codec {packed[0]} is not one this version knows")
+
+
+def _inflated(body: bytes) -> bytes:
+    stream = zlib.decompressobj(-15, _DICTIONARY_1)
+    try:
+        text = stream.decompress(body, RUN_LIMIT_BYTES + 1)
+    except zlib.error as error:
+        raise DamagedRecordError(str(error)) from error
+    if len(text) > RUN_LIMIT_BYTES:
+        raise DamagedRecordError(f"it inflates to more than {RUN_LIMIT_BYTES >> 20} MB")
+    if not stream.eof:
+        raise DamagedRecordError("its compressed data ends too early")
+    return text
+
+
+def values_in(text: bytes) -> list[Any]:
+    """The values of a JSON list.
+
+    Raises:
+        DamagedRecordError: The text is not one, or its values need more memory than a reader should give.
+    """
+    if _memory(text) > _MEMORY_LIMIT_BYTES:
+        raise DamagedRecordError(f"its values need more than {_MEMORY_LIMIT_BYTES >> 20} MB of memory")
+    try:
+        try:
+            values = json.loads(text)
+        except RecursionError:  # the caller's own depth counts, too (Python 3.11): a thread begins with none
+            values = _on_a_fresh_stack(text)
+    except (ValueError, RecursionError) as error:
+        raise DamagedRecordError(f"it is not JSON: {error}") from error
+    if not isinstance(values, list):
+        raise DamagedRecordError("it is not a JSON list")
+    return values
+
+
+def _memory(text: bytes) -> int:
+    """About how many bytes of memory the values of a JSON text need at most."""
+    return len(text) + _VALUE_BYTES * (text.count(b",") + text.count(b"[") + text.count(b"{"))
+
+
+def _on_a_fresh_stack(text: bytes) -> Any:
+    outcome: list[Any] = []
+
+    def parse() -> None:
+        try:
+            outcome.append(json.loads(text))
+        except (ValueError, RecursionError) as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=parse, name="deeply nested JSON")
+    thread.start()
+    thread.join()
+    (result,) = outcome
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+def fits_one_run(items: Items) -> bool:
+    """Whether a run of items can be read back in one piece."""
+    return len(items.text) <= RUN_LIMIT_BYTES and _memory(items.text) <= _MEMORY_LIMIT_BYTES
 
 
 def from_values(values: Iterable[Any]) -> Items:
@@ -130,18 +201,21 @@ def from_json(text: str) -> Items:
         DamagedRecordError: When it is not a JSON list.
     """
     try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DamagedRecordError(f"conversation_data is not JSON: {error}") from error
-    if not isinstance(values, list):
-        raise DamagedRecordError("conversation_data is not a JSON list")
+        data = text.encode()
+    except UnicodeEncodeError:  # half a surrogate pair has no UTF-8 form: print it again, escaped
+        data = json.dumps(json.loads(text)).encode() if _is_json(text) else b""
+    values = values_in(data)
     if not values:
         return NOTHING
-    stripped = text.strip()
+    return Items(data.strip(), len(values))
+
+
+def _is_json(text: str) -> bool:
     try:
-        return Items(stripped.encode(), len(values))
-    except UnicodeEncodeError:  # a lone surrogate: print it again, escaped
-        return from_values(values)
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def from_batch(session_id: str, batch: Any) -> Items:
@@ -157,7 +231,13 @@ def from_batch(session_id: str, batch: Any) -> Items:
         raise InvalidInputError(
             f"session {session_id!r}: items must be a list of JSON objects, not {type(batch).__name__}"
         )
-    return _join([_item_text(session_id, index, item) for index, item in enumerate(batch)])
+    items = _join([_item_text(session_id, index, item) for index, item in enumerate(batch)])
+    if len(items.text) > BATCH_LIMIT_BYTES or _memory(items.text) > _MEMORY_LIMIT_BYTES // 2:
+        raise InvalidInputError(
+            f"session {session_id!r}: the batch is too large to be read back in one piece: {len(items.text)} bytes of "
+            f"JSON, where {BATCH_LIMIT_BYTES} are the most. Add its items in smaller batches."
+        )
+    return items
 
 
 def _join(texts: Sequence[bytes]) -> Items:
@@ -176,21 +256,37 @@ def _item_text(session_id: str, index: int, item: Any) -> bytes:
         raise InvalidItemError(
             f"session {session_id!r}: item {index} is a {type(item).__name__}, not a JSON object (dict)", index=index
         )
-    if text.count(b"[") + text.count(b"{") > NESTING_LIMIT and _is_nested_deeper(value, NESTING_LIMIT):
-        raise InvalidItemError(
-            f"session {session_id!r}: item {index} nests deeper than {NESTING_LIMIT} levels", index=index
-        )
+    _check_structure(session_id, index, value)
     return text
 
 
-def _is_nested_deeper(value: Any, limit: int) -> bool:
-    level = [value]
-    for _ in range(limit + 1):
-        containers = [member for member in level if isinstance(member, (dict, list, tuple))]
-        if not containers:
-            return False
-        level = [child for each in containers for child in (each.values() if isinstance(each, dict) else each)]
-    return True
+def _check_structure(session_id: str, index: int, item: Any) -> None:
+    """Refuse what JSON takes without an error and does not give back: keys that become one, nesting without end."""
+    level = [item]
+    for _ in range(NESTING_LIMIT):
+        if any(type(value) is dict and _has_clashing_keys(value) for value in level):
+            raise InvalidItemError(
+                f"session {session_id!r}: item {index} has keys that are the same in JSON, such as 1 and '1'",
+                index=index,
+            )
+        level = [
+            child
+            for value in level
+            for child in (value.values() if isinstance(value, dict) else value)
+            if isinstance(child, (dict, list, tuple))
+        ]
+        if not level:
+            return
+    raise InvalidItemError(
+        f"session {session_id!r}: item {index} nests deeper than {NESTING_LIMIT} levels", index=index
+    )
+
+
+def _has_clashing_keys(value: dict[Any, Any]) -> bool:
+    if all(type(key) is str for key in value):
+        return False
+    names: dict[str, Any] = json.loads(json.dumps(dict.fromkeys(value, 0)))
+    return len(names) != len(value)
 
 
 def _dump(value: Any, *, allow_nan: bool) -> bytes:

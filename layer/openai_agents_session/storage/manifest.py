@@ -12,21 +12,18 @@ manifest knows about, because it knows every slot.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from .capacity import write_units
-from .record import RecordReader, RecordWriter, UnknownFormatError
-
-SEPARATOR = "#~"
-"""Stands between a session's id and what is derived from it; no session id may contain it."""
+from .keys import SLOT_LIMIT
+from .record import DamagedRecordError, RecordReader, RecordWriter, UnknownFormatError
 
 MARK_BYTES = 2
+
+UNBOUNDED = 1
+"""As ``Manifest.expires``: parts without an end may be left from a time when the session had none."""
+
 _FORMAT = 1
-
-
-def slot_key(session_id: str, slot: int) -> str:
-    """The table key of a slot."""
-    return f"{session_id}{SEPARATOR}{slot}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +57,8 @@ class Manifest:
         free: Slots that hold nothing that counts, with the KB they still occupy (0: the item does not exist).
         slot_count: Slots 0 to ``slot_count`` - 1 may exist in the table.
         generation: What the next slot writes carry. The head moves it on when it names a new segment.
-        expires: No part of a live segment expires before this Unix second; 0 when they never expire.
+        expires: No part of a live segment expires before this Unix second; 0 when they never expire; ``UNBOUNDED``
+            when the session has an end and some of its parts may not have one yet.
     """
 
     segments: tuple[Segment, ...] = ()
@@ -94,6 +92,11 @@ class Manifest:
             return self
         added = tuple((slot, 0) for slot in range(self.slot_count, self.slot_count + missing))
         return replace(self, free=self.free + added, slot_count=self.slot_count + missing)
+
+    def without_slots(self, slots: Container[int]) -> Manifest:
+        """Without some free slots, for good: something of somebody else's lies there, and is left alone."""
+        free = tuple(entry for entry in self.free if entry[0] not in slots)
+        return self if len(free) == len(self.free) else replace(self, free=free)
 
     def choose_slots(self, sizes: Iterable[int], taken: Container[int] = ()) -> tuple[int, ...] | None:
         """Free slots for chunks of these sizes in bytes, without those taken, or None when there are too few.
@@ -205,7 +208,22 @@ class Manifest:
             slots = tuple(record.number() for _ in range(record.number()))
             segments.append(Segment(slots, generation - age, count, level, kilobytes, record.raw(MARK_BYTES)))
         free = tuple((record.number(), record.number()) for _ in range(record.number()))
-        return cls(tuple(segments), free, slot_count, generation, expires)
+        return cls(tuple(segments), free, slot_count, generation, expires).checked()
+
+    def checked(self) -> Manifest:
+        """Itself, if its numbers can be those of a session.
+
+        Raises:
+            DamagedRecordError: They cannot: a segment without slots or items, a slot out of range or named twice.
+        """
+        slots = [slot for segment in self.segments for slot in segment.slots] + [slot for slot, _ in self.free]
+        if not all(segment.slots and segment.count > 0 and segment.generation >= 0 for segment in self.segments):
+            raise DamagedRecordError("a segment has no slots, no items or no generation")
+        if self.slot_count > SLOT_LIMIT or any(slot >= self.slot_count for slot in slots):
+            raise DamagedRecordError("a slot has a number that is out of range")
+        if len(set(slots)) != len(slots):
+            raise DamagedRecordError("a slot is named twice")
+        return self
 
 
 NO_PARTS = Manifest()
@@ -213,41 +231,3 @@ NO_PARTS = Manifest()
 
 def _slots_of(segments: Iterable[Segment]) -> tuple[tuple[int, int], ...]:
     return tuple((slot, -(-segment.kilobytes // len(segment.slots))) for segment in segments for slot in segment.slots)
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What one slot holds: a chunk of a segment.
-
-    Attributes:
-        key: The slot's key in the table.
-        epoch: The life of the head that it was written for.
-        generation: Newer ones replace older ones.
-        put_id: The commit id under which it was written, to know one's own.
-        index: Which chunk of its segment it is, from 0.
-        chunks: Of how many.
-        first: How many items of the history came before its segment.
-        count: How many items its whole segment held when written.
-        data: The chunk.
-        written: Unix second.
-        expires: Unix second from which DynamoDB may delete it, or None.
-        is_intact: Whether the chunk is what was written.
-    """
-
-    key: str
-    epoch: bytes
-    generation: int
-    put_id: bytes
-    index: int
-    chunks: int
-    first: int
-    count: int
-    data: bytes = field(repr=False)
-    written: int
-    expires: int | None
-    is_intact: bool = True
-
-    @property
-    def mark(self) -> bytes:
-        """What tells it from another of the same slot and generation."""
-        return self.put_id[:MARK_BYTES]

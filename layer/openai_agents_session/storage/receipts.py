@@ -15,7 +15,7 @@ import os
 import secrets
 from dataclasses import dataclass
 
-from .record import RecordReader, RecordWriter
+from .record import RecordReader, RecordWriter, number_bytes
 
 COMMIT_BYTES = 8
 _WRITER_BYTES = 6
@@ -56,6 +56,10 @@ class CommitIds:
         self._number += 1
         return self._writer + self._number.to_bytes(COMMIT_BYTES - _WRITER_BYTES, "big")
 
+    def made(self, commit: bytes) -> bool:
+        """Whether a commit id is one of this writer's."""
+        return commit[:_WRITER_BYTES] == self._writer
+
     def _renew(self) -> None:
         self._writer, self._number, self._copy = secrets.token_bytes(_WRITER_BYTES), 0, _copies
 
@@ -74,8 +78,16 @@ class Receipts:
     dropped: int = 0
     entries: tuple[tuple[bytes, int], ...] = ()
 
+    def are_all_of(self, writer: CommitIds) -> bool:
+        """Whether nobody else has ever written this head."""
+        return self.dropped == 0 and all(writer.made(commit) for commit, _ in self.entries)
+
     def __contains__(self, commit: bytes) -> bool:
         return any(commit == entry for entry, _ in self.entries)
+
+    def bytes_beyond(self, keep: int) -> int:
+        """What the entries after the first ``keep`` add to the stored form, in bytes."""
+        return sum(COMMIT_BYTES + number_bytes(self.number - number) for _, number in self.entries[keep:])
 
     def plus(self, commit: bytes, *, keep: int = KEEP) -> Receipts:
         """With one more commit; what the same writer did before goes, and what is too much."""

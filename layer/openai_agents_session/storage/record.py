@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import zlib
 
+_NUMBER_BITS = 63
+"""No number that the library writes is longer. Without a bound a crafted record could name one of a million digits."""
+
 
 class DamagedRecordError(ValueError):
     """The bytes are not what was written."""
 
 
 class UnknownFormatError(DamagedRecordError):
-    """A newer version of the library wrote them: nothing is damaged, and nothing may be recovered."""
+    """A newer version of the library wrote them: nothing is damaged, and only that version may change it."""
 
 
 class RecordWriter:
@@ -52,12 +55,16 @@ class RecordReader:
     def number(self) -> int:
         """The next field, an integer."""
         value = shift = 0
-        while True:
-            byte = self.raw(1)[0]
+        while shift < _NUMBER_BITS:
+            if self._at == len(self._body):
+                raise DamagedRecordError("record ends too early")
+            byte = self._body[self._at]
+            self._at += 1
             value |= (byte & 0x7F) << shift
             if byte < 0x80:
                 return value
             shift += 7
+        raise DamagedRecordError(f"a number is longer than {_NUMBER_BITS} bits")
 
     def raw(self, length: int) -> bytes:
         """The next field, so many bytes."""
@@ -66,3 +73,8 @@ class RecordReader:
             raise DamagedRecordError("record ends too early")
         piece, self._at = self._body[self._at : end], end
         return piece
+
+
+def number_bytes(value: int) -> int:
+    """How many bytes a number takes in a record."""
+    return max(1, -(-value.bit_length() // 7))

@@ -1,9 +1,18 @@
-"""Sealing: what a head outgrows moves into a segment, small segments merge into larger ones.
+"""How a head grows: by a batch, and by what it must seal to stay small.
 
-The part is written first, into a slot that the committed head says is free and under the generation that it says comes
-next. The head that names it is the commit point. If the head has changed by then, the part is still good as long as the
-new head has the same segments and begins its tail with what was sealed; otherwise it is garbage in a slot that the head
-knows, and the next head write moves the generation on so that the slot can be written again.
+*Sealing* (a flush, in the words of log-structured stores) moves what a head outgrows into a segment. *Merging*
+(compaction) replaces small segments by a larger one, in the same step. Both ride on an append::
+
+    choose free slots -> write the parts -> put the head that names them, with the batch
+                                |                        |
+                          killed: garbage          killed: landed or not, as any write
+                          in slots that the
+                          head knows
+
+A part is written into a slot that the committed head says is free, under the generation that it says comes next. If the
+head has changed by the time it is put, the part is still good as long as the new head has the same segments and begins
+its tail with what was sealed. Otherwise it is garbage in a slot that the head knows, and the next head write moves the
+generation on so that the slot can be written again.
 """
 
 from __future__ import annotations
@@ -11,24 +20,71 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+from ..errors import ContentionError, UnavailableError
 from ..events import Event
 from ..options import StorageOptions
 from .capacity import item_size, write_units
+from .expiry import Expiry
 from .head import Head
-from .items import NOTHING, Items, from_values
-from .manifest import Manifest, Part, Segment, slot_key
+from .items import NOTHING, Items, fits_one_run, from_values
+from .keys import slot_key
+from .layout import HEAD_LIMIT_BYTES, UNSEALED_LIMIT_BYTES, Layout
+from .manifest import UNBOUNDED, Manifest, Segment
+from .part import Part, part_attributes
 from .receipts import COMMIT_BYTES
 from .retry import RetryBudget
-from .segments import Damage, Placed, SegmentStore
-from .table import part_attributes
+from .segments import Damage, Placed, Placement, SegmentStore, slot_number
+from .transition import Encoded, Put, Reread, View
 
 _ABANDONED_SECONDS = 5
 """A part that nobody has committed for so long belongs to a writer that died or gave up."""
 
+_SWEEP_KILOBYTES = 64
+"""Garbage up to here is kept to be written over, which is free of extra charge; deleting it is not."""
+
+_LEAST_MERGED_BYTES = 64 * 1024
+"""Segments merge up to this size, however small a part may be: else the list of them would grow with the history."""
+
 
 @dataclass(frozen=True, slots=True)
-class _Sealed:
+class Sealed:
+    """A segment was written: this head, once committed, names it."""
+
+    head: Head
+
+
+@dataclass(frozen=True, slots=True)
+class NeedsSlots:
+    """Sealing waits for slots.
+
+    A slot has to be in a committed head before it is written, so that no crash leaves anything that no head knows.
+    """
+
+    slots: int
+    kilobytes: int
+
+    def reserved(self, manifest: Manifest) -> Manifest:
+        """The manifest that announces them."""
+        return manifest.reserving(self.slots, self.kilobytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """Another writer is sealing, or was first: the next append may try."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """The parts could not be written."""
+
+
+NotSealed = NeedsSlots | Busy | Unavailable
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
     """A segment that was written and is not committed yet."""
 
     before: Head
@@ -39,219 +95,293 @@ class _Sealed:
     expires: int | None
 
 
-class Sealing:
-    """The sealing of one append, over as many attempts as the append takes.
+class Growth:
+    """The growth of a head by one batch, over as many attempts as the append takes.
 
     Args:
-        parts: The session's parts.
-        options: The layout.
-        patience: The append's.
-
-    Attributes:
-        patience: The append's.
-        attempts: How often it was tried to seal.
-        contended: Whether it was another writer, rather than DynamoDB, that kept the last attempt from writing.
+        batch: What the history is to grow by.
+        layout: How heads are stored.
+        segments: The session's parts.
+        expiry: What keeps them alive.
+        options: Thresholds and observer.
     """
 
-    def __init__(self, parts: SegmentStore, options: StorageOptions, patience: RetryBudget) -> None:
-        self.patience = patience
-        self.attempts = 0
-        self.contended = False
-        self._parts = parts
+    def __init__(
+        self, batch: Items, layout: Layout, segments: SegmentStore, expiry: Expiry, options: StorageOptions
+    ) -> None:
+        self._batch = batch
+        self._layout = layout
+        self._segments = segments
+        self._expiry = expiry
         self._options = options
-        self._sealed: _Sealed | None = None
+        self._attempts = 0
+        self._written: _Written | None = None
         self._tried: list[tuple[bytes, int, tuple[int, ...]]] = []
-        self._void: int | None = None
-        self._needs: tuple[int, int] | None = None
-
-    @property
-    def announcement(self) -> bool:
-        """Whether sealing waits for slots to be announced in the head."""
-        return self._needs is not None
+        self._foreign: set[int] = set()
+        self._void: tuple[bytes, int] | None = None
 
     @property
     def wrote(self) -> bool:
         """Whether parts were written that may not have been committed."""
         return bool(self._tried)
 
-    async def seal(
-        self, stored: Head, target: Head, batch: Items, now: int, expires: int | None, *, insist: bool
-    ) -> Head | None:
-        """``target`` with the batch, its items sealed; None when that is not possible now.
+    # --- one attempt -------------------------------------------------------------------------------------------------
+
+    async def put(self, view: View, target: Head, result: Any = None) -> Put | Reread:
+        """The write that puts the batch behind a history.
 
         Args:
-            stored: The head in the table: it says which slots are free.
+            view: The head to write over.
             target: The history to extend.
-            batch: What to extend it by.
-            now: Unix seconds.
-            expires: When the segment may expire, in Unix seconds, or None.
+            result: What the operation returns once the batch is stored.
+
+        Raises:
+            ContentionError: The batch must be sealed, and others kept coming first.
+            UnavailableError: It must be sealed, and its parts could not be written.
+        """
+        await self.clean_up(view.stored, view.budget)
+        target = await self._expiry.outliving(view.stored, target, view.now, view.budget)
+        target = await self._swept(view, await self._gathered(view, target))
+        grown = target.plus(self._batch)
+        encoded = None if self._layout.is_too_long(grown.tail) else self._encoded(view, grown)
+        if encoded is not None and not encoded.has_outgrown:
+            return Put(encoded, result)
+        insist = encoded is None or encoded.size > UNSEALED_LIMIT_BYTES
+        sealed = await self._sealed(view, target, grown.tail, insist=insist)
+        if isinstance(sealed, Sealed):
+            return Put(self._encoded(view, sealed.head), result)
+        if encoded is not None and encoded.size <= HEAD_LIMIT_BYTES and not (insist and isinstance(sealed, NeedsSlots)):
+            return Put(self._encoded(view, _announcing(grown, sealed)), result)
+        if self._attempts > 1 and not await view.budget.pause(conflict=True):
+            raise self._not_sealed(view, sealed)
+        if isinstance(sealed, NeedsSlots):
+            return Put(self._encoded(view, _announcing(view.base, sealed)), is_final=False)
+        return Reread()  # others were sealing: look again, and try other slots
+
+    def _encoded(self, view: View, head: Head) -> Encoded:
+        manifest = head.manifest.without_slots(self._foreign)
+        voided = self._voided(view.stored, replace(head, manifest=manifest))
+        return self._layout.encode(view, voided, self._expiry.of_head(view.now))
+
+    def _voided(self, stored: Head, head: Head) -> Head:
+        """``head``, moving the generation on if the present one was spent on a part that will never be committed."""
+        present = (stored.epoch, stored.manifest.generation)
+        written = self._written
+        is_spent = written is not None and (written.before.epoch, written.segment.generation) == present
+        if self._void != present and not is_spent:
+            return head
+        generation = max(head.manifest.generation, stored.manifest.generation + 1)
+        return replace(head, manifest=replace(head.manifest, generation=generation))
+
+    def _not_sealed(self, view: View, sealed: NotSealed) -> Exception:
+        name = view.stored.session_id
+        if isinstance(sealed, Unavailable):
+            return UnavailableError(
+                f"session {name!r}: the parts of a large batch could not be written for {view.budget.seconds:g} s; the "
+                "batch was not stored. Check the table's throttling metrics."
+            )
+        return ContentionError(
+            f"session {name!r}: other writers came first {view.budget.retries} times in {view.budget.seconds:g} s; "
+            "nothing was written. Run one turn of a session at a time (see lease)."
+        )
+
+    # --- sealing -----------------------------------------------------------------------------------------------------
+
+    async def _sealed(self, view: View, target: Head, tail: Items, *, insist: bool) -> Sealed | NotSealed:
+        """``target`` with the batch, its items sealed.
+
+        Args:
+            view: The head in the table: it says which slots are free.
+            target: The history to extend.
+            tail: Its newest items, the batch included.
             insist: The head has no room for the batch: write again what an earlier attempt wrote in vain, and go round
                 the slots that are taken. Who commits first then wins, and nobody keeps others from finishing.
         """
-        self._needs = None
-        self.attempts += 1
-        if self._sealed is not None:
-            resumed = self._resumed(self._sealed, stored, target, batch)
+        stored = view.stored
+        self._attempts += 1
+        if self._written is not None:
+            resumed = self._resumed(self._written, stored, target)
             if resumed is not None or not insist:
-                return resumed
-        if not insist and self._void == stored.manifest.generation:
-            return None
-        with_batch = self.attempts == 1 or not target.tail.count or len(batch.text) > self._options.head_bytes
-        merged, run = await self._run(target, batch if with_batch else NOTHING)
+                return Busy() if resumed is None else Sealed(resumed)
+        if not insist and self._void == (stored.epoch, stored.manifest.generation):
+            return Busy()
+        with_batch = self._attempts == 1 or not target.tail.count or len(self._batch.text) > self._options.head_bytes
+        merged, run = await self._run(target, tail if with_batch else target.tail, view.budget)
         chunks = _cut(run.packed(compress=self._options.compress), self._options.part_bytes)
-        taken = self._taken(stored)
-        parts = self._laid_out(stored, target, chunks, taken, run.count, merged, now, expires)
-        if parts is None:
-            self._needs = len(taken) + len(chunks), write_units(len(chunks[0]))
-            return None
-        return await self._written(stored, target, batch, parts, run, merged, with_batch, expires)
+        while True:
+            taken = self._taken(stored)
+            parts = self._laid_out(view, target, chunks, taken, run.count, merged)
+            if parts is None:
+                return NeedsSlots(len(taken) + len(chunks), write_units(len(chunks[0])))
+            placement = await self._placed(stored, parts, view.budget)
+            if placement.outcome is Placed.WRITTEN:
+                break
+            if placement.outcome is Placed.FOREIGN:
+                self._foreign.add(placement.slot)
+                continue
+            return self._in_vain(stored, parts[0].written, placement)
+        expires = parts[0].expires
+        self._written = self._known(stored, target, parts, run, merged, with_batch=with_batch, expires=expires)
+        return Sealed(self._committable(self._written, target, NOTHING if with_batch else self._batch))
 
     def _taken(self, stored: Head) -> set[int]:
-        """The slots that this append has tried under the present generation: ours in vain, or somebody else's."""
+        """Slots not to be chosen: tried under the present generation, ours in vain or somebody else's, or foreign."""
         present = (stored.epoch, stored.manifest.generation)
-        return {slot for epoch, generation, slots in self._tried if (epoch, generation) == present for slot in slots}
+        tried = {slot for epoch, generation, slots in self._tried if (epoch, generation) == present for slot in slots}
+        return tried | self._foreign
 
-    async def clean_up(self, stored: Head) -> None:
-        """Delete what was written for a life of the session that has ended since: no head knows of it any more."""
-        ended = [written for written in self._tried if written[0] != stored.epoch]
-        if not ended:
-            return
-        self._tried = [written for written in self._tried if written[0] == stored.epoch]
-        if self._sealed is not None and self._sealed.before.epoch != stored.epoch:
-            self._sealed = None
-        for epoch, generation, slots in ended:
-            left = await self._parts.erase(epoch, generation + 1, slots)
-            while left and await self.patience.pause():
-                left = await self._parts.erase(epoch, generation + 1, left)
-
-    async def _run(self, target: Head, batch: Items) -> tuple[int, Items]:
+    async def _run(self, target: Head, tail: Items, budget: RetryBudget) -> tuple[int, Items]:
         """What to seal, and how many of the newest segments are merged into it."""
-        run = target.tail + batch
-        limit = self._options.part_bytes // 1024 * 3 // 4
+        limit = max(self._options.part_bytes, _LEAST_MERGED_BYTES) // 1024 * 3 // 4
         merged = target.manifest.mergeable(self._options.fan_out, limit)
         if not merged:
-            return 0, run
+            return 0, tail
         segments = target.manifest.segments
-        loaded = await self._parts.load(target.epoch, segments[len(segments) - merged :], self.patience)
+        loaded = await self._segments.load(target.epoch, segments[len(segments) - merged :], budget)
         items: list[object] = []
         for piece in loaded:
             if isinstance(piece, Damage):  # the damage is for a reader to report; an append goes on without merging
-                return 0, run
+                return 0, tail
             items.extend(piece)
-        return merged, from_values(items) + run
+        run = from_values(items) + tail
+        return (merged, run) if fits_one_run(run) else (0, tail)
 
     def _laid_out(
-        self,
-        stored: Head,
-        target: Head,
-        chunks: Sequence[bytes],
-        taken: set[int],
-        count: int,
-        merged: int,
-        now: int,
-        expires: int | None,
+        self, view: View, target: Head, chunks: Sequence[bytes], taken: set[int], count: int, merged: int
     ) -> list[Part] | None:
+        stored = view.stored
+        if not stored.exists:
+            return None
         kept = target.manifest.segments[: len(target.manifest.segments) - merged]
-        put_id = secrets.token_bytes(COMMIT_BYTES)
         template = Part(
-            key="",
+            key=slot_key(stored.session_id, 9_999),
             epoch=stored.epoch,
             generation=stored.manifest.generation,
-            put_id=put_id,
+            put_id=secrets.token_bytes(COMMIT_BYTES),
             index=0,
             chunks=len(chunks),
             first=sum(segment.count for segment in kept),
             count=count,
             data=b"",
-            written=now,
-            expires=expires,
+            written=view.now,
+            expires=self._expiry.of_parts(target, view.now),
         )
-        parts = [replace(template, index=index, data=chunk) for index, chunk in enumerate(chunks)]
-        empty = replace(template, key=slot_key(stored.session_id, 9_999))
-        overhead = item_size(part_attributes(empty))
-        if not stored.exists:
-            return None
+        overhead = item_size(part_attributes(template))
         slots = stored.manifest.choose_slots([overhead + len(chunk) for chunk in chunks], taken)
         if slots is None:
             return None
-        return [replace(part, key=slot_key(stored.session_id, slot)) for part, slot in zip(parts, slots, strict=True)]
+        return [
+            replace(template, key=slot_key(stored.session_id, slot), index=index, data=chunk)
+            for index, (chunk, slot) in enumerate(zip(chunks, slots, strict=True))
+        ]
 
-    async def _written(
+    async def _placed(self, stored: Head, parts: list[Part], budget: RetryBudget) -> Placement:
+        slots = tuple(slot_number(part.key) for part in parts)
+        self._tried.append((stored.epoch, stored.manifest.generation, slots))
+        return await self._segments.place(stored, parts, budget)
+
+    def _in_vain(self, stored: Head, now: int, placement: Placement) -> NotSealed:
+        """The parts were not all written. Unless somebody is at it right now, their generation is spent."""
+        is_occupied = placement.outcome is Placed.OCCUPIED
+        if not is_occupied or abs(now - placement.since) > _ABANDONED_SECONDS:
+            self._void = (stored.epoch, stored.manifest.generation)
+        return Unavailable() if placement.outcome is Placed.FAILED else Busy()
+
+    def _known(
         self,
         stored: Head,
         target: Head,
-        batch: Items,
         parts: list[Part],
         run: Items,
         merged: int,
+        *,
         with_batch: bool,
         expires: int | None,
-    ) -> Head | None:
-        slots = tuple(int(part.key.rpartition("~")[2]) for part in parts)
-        self._tried.append((stored.epoch, stored.manifest.generation, slots))
-        outcome, since = await self._parts.place(stored, parts, self.patience)
-        self.contended = outcome is Placed.OCCUPIED
-        if outcome is not Placed.WRITTEN:
-            if since is None or abs(parts[0].written - since) > _ABANDONED_SECONDS:
-                self._void = stored.manifest.generation
-            return None
+    ) -> _Written:
         segment = Segment(
-            slots=slots,
+            slots=tuple(slot_number(part.key) for part in parts),
             generation=stored.manifest.generation,
             count=run.count,
             level=target.manifest.level_above(merged),
             kilobytes=sum(write_units(item_size(part_attributes(part))) for part in parts),
             mark=parts[0].mark,
         )
-        self._parts.remember(stored.epoch, segment, run.decode())
+        self._segments.remember(stored.epoch, segment, run.decode())
         self._observe("merge" if merged else "seal")
-        self._sealed = _Sealed(stored, target, segment, merged, with_batch, expires)
-        return self._committable(self._sealed, target, NOTHING if with_batch else batch)
+        return _Written(stored, target, segment, merged, with_batch, expires)
 
-    def _resumed(self, sealed: _Sealed, stored: Head, target: Head, batch: Items) -> Head | None:
+    def _resumed(self, written: _Written, stored: Head, target: Head) -> Head | None:
         """The segment of an earlier attempt on top of the head as it is now, or None when it no longer fits."""
-        before = sealed.before.manifest
+        before = written.before.manifest
         same = (
-            stored.epoch == sealed.before.epoch
+            stored.epoch == written.before.epoch
             and stored.manifest.generation == before.generation
-            and target.manifest.segments == sealed.target.manifest.segments
+            and target.manifest.segments == written.target.manifest.segments
         )
-        rest = _after(sealed.target.tail, target.tail) if same else None
-        if rest is None or (sealed.with_batch and rest.count):
-            self._sealed = None
-            self._void = before.generation
+        rest = _after(written.target.tail, target.tail) if same else None
+        if rest is None or (written.with_batch and rest.count):
+            self._written = None
+            self._void = (written.before.epoch, before.generation)
             return None
-        return self._committable(sealed, replace(target, tail=rest), NOTHING if sealed.with_batch else batch, rest)
+        batch = NOTHING if written.with_batch else self._batch
+        return self._committable(written, replace(target, tail=rest), rest + batch)
 
-    def _committable(self, sealed: _Sealed, target: Head, batch: Items, rest: Items = NOTHING) -> Head:
-        manifest = target.manifest.with_segment(sealed.segment, replacing=sealed.merged)
+    @staticmethod
+    def _committable(written: _Written, target: Head, tail: Items) -> Head:
+        manifest = target.manifest.with_segment(written.segment, replacing=written.merged)
         manifest = replace(
             manifest,
-            generation=max(manifest.generation, sealed.segment.generation + 1),
-            expires=_expires(manifest, sealed.expires),
+            generation=max(manifest.generation, written.segment.generation + 1),
+            expires=_earliest_end(manifest, written.expires),
         )
-        return replace(target, manifest=manifest, tail=rest + batch)
+        return replace(target, manifest=manifest, tail=tail)
 
-    def voided(self, stored: Head, head: Head) -> Head:
-        """``head``, moving the generation on if the present one was spent on a part that will never be committed."""
-        generation = stored.manifest.generation
-        written = self._sealed
-        unused = written is not None and (written.before.epoch, written.segment.generation) == (
-            stored.epoch,
-            generation,
-        )
-        if self._void != generation and not unused:
+    # --- what rides on an append besides -----------------------------------------------------------------------------
+
+    async def clean_up(self, stored: Head, budget: RetryBudget) -> None:
+        """Delete what was written for a life of the session that has ended since: no head knows of it any more."""
+        ended = [entry for entry in self._tried if entry[0] != stored.epoch]
+        if not ended:
+            return
+        self._tried = [entry for entry in self._tried if entry[0] == stored.epoch]
+        if self._written is not None and self._written.before.epoch != stored.epoch:
+            self._written = None
+        for epoch, generation, slots in ended:
+            await self._segments.erase_all(epoch, generation + 1, slots, budget)
+
+    async def _gathered(self, view: View, head: Head) -> Head:
+        """With everything back in the head, where the layout wants one item and it fits there."""
+        if not self._options.single_item or not head.manifest.segments:
             return head
-        generation = max(head.manifest.generation, stored.manifest.generation + 1)
-        return replace(head, manifest=replace(head.manifest, generation=generation))
+        loaded = await self._segments.load(head.epoch, head.manifest.segments, view.budget)
+        if any(isinstance(piece, Damage) for piece in loaded):
+            return head
+        items = from_values([item for piece in loaded if not isinstance(piece, Damage) for item in piece]) + head.tail
+        if self._layout.is_too_long(items):
+            return head
+        gathered = replace(head, tail=items, manifest=head.manifest.first(0))
+        encoded = self._encoded(view, gathered)
+        return head if encoded.has_outgrown else gathered
 
-    def reserved(self, manifest: Manifest) -> Manifest:
-        """``manifest`` with the slots that sealing waits for."""
-        return manifest.reserving(*self._needs) if self._needs else manifest
+    async def _swept(self, view: View, head: Head) -> Head:
+        """With the garbage deleted, when there is more of it than is worth keeping to write over."""
+        garbage = view.stored.manifest
+        if garbage.free_kilobytes <= max(_SWEEP_KILOBYTES, 2 * garbage.live_kilobytes) or view.is_expired:
+            return head
+        slots = [slot for slot, kilobytes in garbage.free if kilobytes]
+        left = await self._segments.erase(view.stored.epoch, garbage.generation, slots, view.budget)
+        gone = set(slots) - left.keys()
+        self._observe("sweep")
+        free = tuple((slot, 0 if slot in gone else kilobytes) for slot, kilobytes in head.manifest.free)
+        return replace(head, manifest=replace(head.manifest, free=free))
 
     def _observe(self, name: str) -> None:
         if self._options.observer is not None:
             self._options.observer(Event(name))
+
+
+def _announcing(head: Head, sealed: NotSealed) -> Head:
+    return replace(head, manifest=sealed.reserved(head.manifest)) if isinstance(sealed, NeedsSlots) else head
 
 
 def _cut(data: bytes, size: int) -> list[bytes]:
@@ -270,8 +400,10 @@ def _after(beginning: Items, whole: Items) -> Items | None:
     return Items(b"[" + whole.text[length + 1 :], whole.count - beginning.count)
 
 
-def _expires(manifest: Manifest, expires: int | None) -> int:
+def _earliest_end(manifest: Manifest, expires: int | None) -> int:
     """When the first part of a manifest may expire, the newest segment being the only new one."""
+    if manifest.expires == UNBOUNDED:
+        return UNBOUNDED
     if expires is None:
         return 0 if len(manifest.segments) == 1 else manifest.expires
     if len(manifest.segments) == 1 or not manifest.expires:

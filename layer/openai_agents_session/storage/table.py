@@ -1,111 +1,36 @@
 """The one file that talks to DynamoDB.
 
-Each method of ``Table`` makes one kind of request and says what came of it in the store's own terms; botocore's errors
-become ours in one place, ``_translated``. Reads are repeated here, as repeating them is always safe. Whether a write
-may be repeated is for the caller to say, so writes raise ``Unsettled`` or ``Refused``.
+Each method of ``Table`` makes one kind of request and says what came of it in the store's own terms (``aws_errors``).
+Reads are repeated here, as repeating them is always safe. Whether a write may be repeated is for the caller to say.
+Every request is paid from its operation's ``RetryBudget``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ChecksumError, ClientError, HTTPClientError, IncompleteReadError
-from botocore.exceptions import ConnectionError as BotoConnectionError
+from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from ..errors import (
-    AccessDeniedError,
-    StorageError,
-    TableNotFoundError,
-    UnavailableError,
-)
+from ..errors import TableNotFoundError, UnavailableError
 from ..events import Event, Observer
+from .aws_errors import RequestFailed, refusal, translated, unavailable
 from .capacity import BATCH_GET_LIMIT_BYTES, BATCH_GET_LIMIT_KEYS
 from .head import Attributes, Head
-from .manifest import Part
+from .part import Part, part_attributes, part_end, part_from_attributes
 from .record import DamagedRecordError
 from .retry import RetryBudget
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
 
-_THROTTLED = frozenset(
-    {
-        "ProvisionedThroughputExceededException",
-        "ThrottlingException",
-        "Throttling",
-        "RequestLimitExceeded",
-        "LimitExceededException",
-        "TransactionConflictException",
-        "TransactionInProgressException",
-        "ReplicatedWriteConflictException",
-    }
-)
-_FAILED = frozenset({"InternalServerError", "InternalFailure", "ServiceUnavailable", "RequestTimeout", "500", "503"})
-_DENIED = frozenset(
-    {
-        "AccessDenied",
-        "AccessDeniedException",
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "IncompleteSignature",
-        "IncompleteSignatureException",
-        "InvalidClientTokenId",
-        "InvalidSignatureException",
-        "MissingAuthenticationToken",
-        "MissingAuthenticationTokenException",
-        "NotAuthorized",
-        "OptInRequired",
-        "SignatureDoesNotMatch",
-        "UnrecognizedClientException",
-    }
-)
-# What came back, if anything, was not the answer: the request may have been carried out all the same.
-_NO_ANSWER = (
-    HTTPClientError,
-    BotoConnectionError,
-    IncompleteReadError,
-    ChecksumError,
-    ResponseParserError,
-    TimeoutError,
-)
-_READS = frozenset({"get_item", "batch_get_item", "scan", "describe_table"})
+_READS = frozenset({"get_item", "batch_get_item", "scan", "describe_table", "describe_time_to_live"})
+_COUNTED = frozenset({"get_item", "batch_get_item", "scan", "put_item", "update_item", "delete_item"})
 _BATCH_BYTES = BATCH_GET_LIMIT_BYTES * 3 // 4
-
-
-class Unsettled(Exception):
-    """The request failed.
-
-    Attributes:
-        cause: botocore's exception.
-        may_have_landed: Whether DynamoDB may have carried it out all the same.
-    """
-
-    def __init__(self, cause: BaseException, *, may_have_landed: bool) -> None:
-        super().__init__(str(cause))
-        self.cause = cause
-        self.may_have_landed = may_have_landed
-
-
-class Refused(Exception):
-    """A condition did not hold.
-
-    Attributes:
-        item: What the table holds instead, when DynamoDB said so; None when it holds nothing or did not say.
-        told: Whether DynamoDB said what it holds.
-        retried: Whether botocore had sent the request before, so that the refusal may be of our own write's making.
-    """
-
-    def __init__(self, item: Attributes | None, *, told: bool, retried: bool) -> None:
-        super().__init__("the condition did not hold")
-        self.item = item
-        self.told = told
-        self.retried = retried
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,30 +49,32 @@ class Table:
 
     # --- heads -----------------------------------------------------------------------------------------------------
 
-    async def read_item(self, key: str, patience: RetryBudget) -> Attributes | None:
+    async def read_item(self, key: str, budget: RetryBudget) -> Attributes | None:
         """The item under a key, strongly consistent; None when there is none."""
-        response = await self._read("get_item", patience, TableName=self.name, Key=_key(key), ConsistentRead=True)
+        response = await self._read("get_item", budget, TableName=self.name, Key=_key(key), ConsistentRead=True)
         item: Attributes | None = response.get("Item")
         return item
 
-    async def put_head(self, attributes: Mapping[str, Any], expected: Head) -> None:
+    async def put_head(self, attributes: Mapping[str, Any], expected: Head, budget: RetryBudget) -> None:
         """Write a head in place of the one that was seen.
 
         Raises:
-            Refused: The table holds another.
-            Unsettled: It failed, or nobody knows.
+            ConditionFailed: The table holds another.
+            RequestFailed: It failed, or nobody knows.
         """
-        await self._put(attributes, *_unchanged(expected))
-
-    async def put_over(self, attributes: Mapping[str, Any], item: Attributes) -> None:
-        """Write a head in place of an item that was seen, readable or not. Raises like ``put_head``."""
-        await self._put(attributes, *_still(item.get("commit"), item.get("conversation_data")))
+        await self._put(attributes, *_unchanged(expected), budget)
 
     async def _put(
-        self, item: Mapping[str, Any], condition: str, names: dict[str, str], values: dict[str, Any]
+        self,
+        item: Mapping[str, Any],
+        condition: str,
+        names: dict[str, str],
+        values: dict[str, Any],
+        budget: RetryBudget,
     ) -> None:
         await self._send(
             "put_item",
+            budget,
             TableName=self.name,
             Item=dict(item),
             ConditionExpression=condition,
@@ -155,19 +82,20 @@ class Table:
             **_expression(names, values),
         )
 
-    async def delete_head(self, head: Head) -> None:
+    async def delete_head(self, head: Head, budget: RetryBudget) -> None:
         """Delete a head that is as it was seen. Raises like ``put_head``."""
-        condition, names, values = _unchanged(head)
-        await self._delete(head.session_id, condition, names, values)
+        await self._delete(head.session_id, *_unchanged(head), budget)
 
-    async def delete_seen(self, session_id: str, item: Attributes) -> None:
+    async def delete_seen(self, session_id: str, item: Attributes, budget: RetryBudget) -> None:
         """Delete a session's item if it is still the one that was seen, readable or not. Raises like ``put_head``."""
-        condition, names, values = _still(item.get("commit"), item.get("conversation_data"))
-        await self._delete(session_id, condition, names, values)
+        await self._delete(session_id, *_still(item.get("commit"), item.get("conversation_data")), budget)
 
-    async def _delete(self, key: str, condition: str, names: dict[str, str], values: dict[str, Any]) -> None:
+    async def _delete(
+        self, key: str, condition: str, names: dict[str, str], values: dict[str, Any], budget: RetryBudget
+    ) -> None:
         await self._send(
             "delete_item",
+            budget,
             TableName=self.name,
             Key=_key(key),
             ConditionExpression=condition,
@@ -178,81 +106,86 @@ class Table:
     # --- parts -----------------------------------------------------------------------------------------------------
 
     async def read_parts(
-        self, sizes: Mapping[str, int], patience: RetryBudget, *, consistent: bool
+        self, sizes: Mapping[str, int], budget: RetryBudget, *, consistent: bool
     ) -> dict[str, Part | None]:
         """The parts under some keys; None for those that cannot be decoded, none for those that are missing.
 
         Args:
             sizes: The keys, each with the expected size of its item in bytes.
-            patience: How long to ask again for what DynamoDB leaves unprocessed.
+            budget: How long to ask again for what DynamoDB leaves unprocessed.
             consistent: Strongly consistent, at twice the price. A part never changes its content within a generation,
                 so the cheaper read is enough when it finds the generation that the head names.
         """
-        items = await self._read_items(sizes, patience, ConsistentRead=consistent)
+        items = await self._read_items(sizes, budget, ConsistentRead=consistent)
         return {item["session_id"]["S"]: _part(item) for item in items}
 
-    async def read_ends(self, keys: Iterable[str], patience: RetryBudget) -> dict[str, int | None]:
+    async def read_ends(self, keys: Iterable[str], budget: RetryBudget) -> dict[str, int | None]:
         """When each part expires, in Unix seconds, or None for never; nothing for those that are missing."""
         projection = {
             "ProjectionExpression": "#key, #ttl",
             "ExpressionAttributeNames": {"#key": "session_id", "#ttl": "ttl"},
         }
-        items = await self._read_items(dict.fromkeys(keys, 0), patience, ConsistentRead=True, **projection)
-        return {item["session_id"]["S"]: int(item["ttl"]["N"]) if "ttl" in item else None for item in items}
+        items = await self._read_items(dict.fromkeys(keys, 0), budget, ConsistentRead=True, **projection)
+        return {item["session_id"]["S"]: part_end(item) for item in items}
 
-    async def _read_items(self, sizes: Mapping[str, int], patience: RetryBudget, **how: Any) -> list[Attributes]:
-        batches = await asyncio.gather(*(self._read_batch(keys, patience, how) for keys in _batches(sizes)))
+    async def _read_items(self, sizes: Mapping[str, int], budget: RetryBudget, **how: Any) -> list[Attributes]:
+        batches = await asyncio.gather(*(self._read_batch(keys, budget, how) for keys in _batches(sizes)))
         return [item for batch in batches for item in batch]
 
-    async def _read_batch(self, keys: Sequence[str], patience: RetryBudget, how: Mapping[str, Any]) -> list[Attributes]:
+    async def _read_batch(self, keys: Sequence[str], budget: RetryBudget, how: Mapping[str, Any]) -> list[Attributes]:
         items: list[Attributes] = []
         asked: Any = {self.name: {"Keys": [_key(key) for key in keys], **how}}
         while True:
-            response = await self._read("batch_get_item", patience, RequestItems=asked)
+            response = await self._read("batch_get_item", budget, RequestItems=asked)
             items.extend(response["Responses"].get(self.name, []))
             asked = response.get("UnprocessedKeys") or {}
             if not asked:
                 return items
-            if not await patience.pause():
+            if not await budget.pause():
                 raise UnavailableError(f"table {self.name!r}: BatchGetItem kept leaving keys unprocessed")
 
-    async def put_part(self, part: Part) -> None:
+    async def put_part(self, part: Part, budget: RetryBudget) -> None:
         """Write a slot, unless it holds something of this generation or newer, or of another life of the session.
 
         Raises:
-            Refused: It does. ``item`` tells what.
-            Unsettled: It failed, or nobody knows.
+            ConditionFailed: It does. ``item`` tells what.
+            RequestFailed: It failed, or nobody knows.
         """
         await self._put(
             part_attributes(part),
             "attribute_not_exists(#key) OR (#epoch = :epoch AND #generation < :generation)",
             {"#key": "session_id", "#epoch": "epoch", "#generation": "generation"},
             {":epoch": {"B": part.epoch}, ":generation": {"N": str(part.generation)}},
+            budget,
         )
 
-    async def replace_part(self, part: Part, orphan: Part) -> None:
+    async def replace_part(self, part: Part, orphan: Part, budget: RetryBudget) -> None:
         """Write a slot in place of exactly that part. Raises like ``put_part``."""
         await self._put(
             part_attributes(part),
             "#epoch = :epoch AND #generation = :generation",
             {"#epoch": "epoch", "#generation": "generation"},
             {":epoch": {"B": orphan.epoch}, ":generation": {"N": str(orphan.generation)}},
+            budget,
         )
 
-    async def delete_part(self, key: str, epoch: bytes, before_generation: int) -> None:
-        """Delete a slot's item if it is of this life and older than a generation. Raises ``Refused`` if it is not."""
+    async def delete_part(self, key: str, epoch: bytes, before_generation: int, budget: RetryBudget) -> None:
+        """Delete a slot's item if it is of this life and older than a generation, else raise ``ConditionFailed``."""
         await self._delete(
             key,
             "attribute_not_exists(#key) OR (#epoch = :epoch AND #generation < :generation)",
             {"#key": "session_id", "#epoch": "epoch", "#generation": "generation"},
             {":epoch": {"B": epoch}, ":generation": {"N": str(before_generation)}},
+            budget,
         )
 
-    async def delete_key(self, key: str) -> None:
+    async def delete_key(self, key: str, budget: RetryBudget) -> None:
         """Delete an item whatever it is: for repair and for erasing a session, never in passing."""
-        await self._send("delete_item", TableName=self.name, Key=_key(key))
+        await self._send("delete_item", budget, TableName=self.name, Key=_key(key))
 
-    async def set_part_expiry(self, key: str, epoch: bytes, generation: int, expires: int | None, number: int) -> None:
+    async def set_part_expiry(
+        self, key: str, epoch: bytes, generation: int, expires: int | None, number: int, budget: RetryBudget
+    ) -> None:
         """Let a part live longer: until ``expires``, or for good. Never shorter than it already does.
 
         Args:
@@ -261,10 +194,11 @@ class Table:
             generation: Its generation.
             expires: Unix seconds, or None for good.
             number: Of the head write that needs it. What an earlier one still wants, ``bound_part`` above all, is void.
+            budget: The operation's.
 
         Raises:
-            Refused: It already lives longer, or is not that part any more.
-            Unsettled: It failed, or nobody knows.
+            ConditionFailed: It already lives longer, or is not that part any more.
+            RequestFailed: It failed, or nobody knows.
         """
         condition, names, values = _part_condition(epoch, generation, number)
         condition += " AND (attribute_not_exists(#fence) OR #fence <= :number)"
@@ -274,9 +208,11 @@ class Table:
             update = "SET #fence = :number, #ttl = :ttl"
             condition += " AND attribute_exists(#ttl) AND #ttl < :ttl"
             values[":ttl"] = {"N": str(expires)}
-        await self._update(key, update, condition, names, values)
+        await self._update(key, update, condition, names, values, budget)
 
-    async def bound_part(self, key: str, epoch: bytes, before_generation: int, expires: int, number: int) -> None:
+    async def bound_part(
+        self, key: str, epoch: bytes, before_generation: int, expires: int, number: int, budget: RetryBudget
+    ) -> None:
         """Give a part that lived for good an end, unless a later head needs it, or it was replaced.
 
         Args:
@@ -284,23 +220,32 @@ class Table:
             epoch: Its life.
             before_generation: What it must be older than.
             expires: Unix seconds.
-            number: Of the head write that wants it. What a later one needs, ``set_part_expiry``, is not touched.
+            number: Of the head that was written and wants it. What a later one needs, ``set_part_expiry``, is not
+                touched. What others wanted to write under the same number has lost, so an equal one does not count.
+            budget: The operation's.
 
         Raises:
-            Refused: There is no such part, it has an end, or a later head needs it.
-            Unsettled: It failed, or nobody knows.
+            ConditionFailed: There is no such part, it has an end, or a later head needs it.
+            RequestFailed: It failed, or nobody knows.
         """
         _, names, values = _part_condition(epoch, before_generation, number)
         condition = "#epoch = :epoch AND #generation < :generation AND attribute_not_exists(#ttl)"
-        condition += " AND (attribute_not_exists(#fence) OR #fence < :number)"
+        condition += " AND (attribute_not_exists(#fence) OR #fence <= :number)"
         values[":ttl"] = {"N": str(expires)}
-        await self._update(key, "SET #fence = :number, #ttl = :ttl", condition, names, values)
+        await self._update(key, "SET #fence = :number, #ttl = :ttl", condition, names, values, budget)
 
     async def _update(
-        self, key: str, update: str, condition: str, names: dict[str, str], values: dict[str, Any]
+        self,
+        key: str,
+        update: str,
+        condition: str,
+        names: dict[str, str],
+        values: dict[str, Any],
+        budget: RetryBudget,
     ) -> None:
         await self._send(
             "update_item",
+            budget,
             TableName=self.name,
             Key=_key(key),
             UpdateExpression=update,
@@ -310,41 +255,79 @@ class Table:
 
     # --- the table itself ------------------------------------------------------------------------------------------
 
-    async def create(self, *, enable_ttl: bool) -> None:
-        """Create the table if it does not exist, and wait until it can be used."""
+    async def create(self, *, enable_ttl: bool, budget: RetryBudget) -> None:
+        """Create the table if it does not exist, wait until it can be used, and enable TTL where it is not.
+
+        Raises:
+            StorageError: It could not be done.
+        """
         try:
-            await self._send("describe_table", TableName=self.name)
-            return
+            await self._until_active(budget, created=False)
         except TableNotFoundError:
-            pass
-        except Unsettled as failure:
-            raise StorageError(f"table {self.name!r}: {failure}") from failure.cause
+            await self._create(budget)
+            await self._until_active(budget, created=True)
+        if enable_ttl:
+            await self._enable_ttl(budget)
+
+    async def _create(self, budget: RetryBudget) -> None:
         try:
-            await self.client.create_table(
+            await self._once(
+                "create_table",
+                budget,
                 TableName=self.name,
                 KeySchema=[{"AttributeName": "session_id", "KeyType": "HASH"}],
                 AttributeDefinitions=[{"AttributeName": "session_id", "AttributeType": "S"}],
                 BillingMode="PAY_PER_REQUEST",
             )
-        except self.client.exceptions.ResourceInUseException:
-            pass  # somebody else is creating it
-        except (ClientError, BotoCoreError) as error:
-            raise StorageError(f"table {self.name!r} could not be created: {error}") from error
-        await self.client.get_waiter("table_exists").wait(TableName=self.name)
-        if enable_ttl:
-            await self._enable_ttl()
+        except ClientError as error:
+            if _code(error) != "ResourceInUseException":  # somebody else is creating it
+                raise refusal(self.name, error) from error
 
-    async def _enable_ttl(self) -> None:
+    async def _until_active(self, budget: RetryBudget, *, created: bool) -> None:
+        """Wait while the table is being made, by whomever: until it is active every request to it is refused.
+
+        Args:
+            budget: How long.
+            created: Whether somebody is known to make it: then DynamoDB may not have heard of it yet.
+        """
+        while True:
+            try:
+                answer = await self._read("describe_table", budget, TableName=self.name)
+            except TableNotFoundError:
+                if not created:
+                    raise
+                answer = {"Table": {"TableStatus": "CREATING"}}
+            status = answer.get("Table", {}).get("TableStatus", "ACTIVE")
+            if status in ("ACTIVE", "UPDATING"):
+                return
+            if not await budget.pause():
+                raise UnavailableError(f"table {self.name!r}: it is still {status} after {budget.seconds:g} s")
+
+    async def _enable_ttl(self, budget: RetryBudget) -> None:
+        answer = await self._read("describe_time_to_live", budget, TableName=self.name)
+        if answer.get("TimeToLiveDescription", {}).get("TimeToLiveStatus") in ("ENABLED", "ENABLING"):
+            return
         try:
-            await self.client.update_time_to_live(
-                TableName=self.name, TimeToLiveSpecification={"Enabled": True, "AttributeName": "ttl"}
+            await self._once(
+                "update_time_to_live",
+                budget,
+                TableName=self.name,
+                TimeToLiveSpecification={"Enabled": True, "AttributeName": "ttl"},
             )
         except ClientError as error:
             if "already enabled" not in str(error):
-                raise StorageError(f"table {self.name!r}: TTL could not be enabled: {error}") from error
+                raise refusal(self.name, error) from error
+
+    async def _once(self, operation: str, budget: RetryBudget, **request: Any) -> Any:
+        """A request about the table itself, whose refusals its caller looks at."""
+        try:
+            async with asyncio.timeout(budget.request_seconds()):
+                return await getattr(self.client, operation)(**request)
+        except (BotoCoreError, ResponseParserError, TimeoutError) as error:
+            raise translated(self.name, error, sent_once=self._sends_once) from error
 
     async def scan_page(
-        self, start: Attributes | None, patience: RetryBudget, *, heads_only: bool = False
+        self, start: Attributes | None, budget: RetryBudget, *, heads_only: bool = False
     ) -> tuple[list[Attributes], Attributes | None]:
         """One page of all items, and where the next begins: for operators. In the end it reads the whole table.
 
@@ -352,7 +335,7 @@ class Table:
 
         Args:
             start: Where to begin; None for the beginning.
-            patience: How long to repeat it.
+            budget: How long to repeat it.
             heads_only: Leave out parts. They are read and paid for all the same.
         """
         more: dict[str, Any] = {"ExclusiveStartKey": start} if start else {}
@@ -361,29 +344,29 @@ class Table:
                 "FilterExpression": "attribute_not_exists(#generation)",
                 "ExpressionAttributeNames": {"#generation": "generation"},
             }
-        response = await self._read("scan", patience, TableName=self.name, **more)
+        response = await self._read("scan", budget, TableName=self.name, **more)
         return response["Items"], response.get("LastEvaluatedKey")
 
     # --- how requests end ------------------------------------------------------------------------------------------
 
-    async def _read(self, operation: str, patience: RetryBudget, **request: Any) -> Any:
+    async def _read(self, operation: str, budget: RetryBudget, **request: Any) -> Any:
         while True:
             try:
-                return await self._send(operation, **request)
-            except Unsettled as failure:
-                if not await patience.pause():
-                    raise unavailable(self.name, patience, failure) from failure.cause
+                return await self._send(operation, budget, **request)
+            except RequestFailed as failure:
+                if not await budget.pause():
+                    raise unavailable(self.name, budget, failure) from failure.cause
 
-    async def _send(self, operation: str, **request: Any) -> Any:
+    async def _send(self, operation: str, budget: RetryBudget, **request: Any) -> Any:
         if self.observer is None:
-            return await self._answer(operation, request)
-        if operation != "describe_table":
+            return await self._answer(operation, budget, request)
+        if operation in _COUNTED:
             request["ReturnConsumedCapacity"] = "TOTAL"
         began = time.perf_counter()
         error: BaseException | None = None
         answer: Any = {}
         try:
-            answer = await self._answer(operation, request)
+            answer = await self._answer(operation, budget, request)
         except BaseException as raised:
             error = raised
             raise
@@ -391,49 +374,21 @@ class Table:
             self.observer(_request_event(operation, answer, time.perf_counter() - began, error))
         return answer
 
-    async def _answer(self, operation: str, request: dict[str, Any]) -> Any:
+    async def _answer(self, operation: str, budget: RetryBudget, request: dict[str, Any]) -> Any:
+        seconds = budget.request_seconds()
+        if not seconds:
+            raise RequestFailed(TimeoutError("the time of the operation is over"), may_have_landed=False)
         try:
-            return await getattr(self.client, operation)(**request)
+            async with asyncio.timeout(seconds):
+                return await getattr(self.client, operation)(**request)
         except (ClientError, BotoCoreError, ResponseParserError, TimeoutError) as error:
-            raise _translated(self.name, error) from error
+            raise translated(self.name, error, sent_once=self._sends_once) from error
 
-
-def unavailable(table_name: str, patience: RetryBudget, failure: Unsettled) -> UnavailableError:
-    """What to raise when patience ran out over failures."""
-    return UnavailableError(
-        f"table {table_name!r}: DynamoDB kept failing for {patience.seconds:g} s, last with: {failure}. "
-        "Check the table's throttling metrics, the endpoint and, in a VPC, its DynamoDB gateway endpoint."
-    )
-
-
-def _translated(table_name: str, error: Exception) -> Exception:
-    """Our error for one of botocore's."""
-    if isinstance(error, ClientError):
-        return _translated_answer(table_name, error)
-    if isinstance(error, _NO_ANSWER):
-        return Unsettled(error, may_have_landed=True)
-    return StorageError(f"table {table_name!r}: the request could not be made: {error}")
-
-
-def _translated_answer(table_name: str, error: ClientError) -> Exception:
-    answer: Any = error.response
-    code = answer.get("Error", {}).get("Code", "")
-    status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    retried = answer.get("ResponseMetadata", {}).get("RetryAttempts", 0) > 0
-    if code == "ConditionalCheckFailedException":
-        return Refused(answer.get("Item"), told="Item" in answer, retried=retried)
-    if code in _THROTTLED:
-        return Unsettled(error, may_have_landed=retried)
-    if code in _FAILED or status >= 500:
-        return Unsettled(error, may_have_landed=True)
-    if code in {"ResourceNotFoundException", "TableNotFoundException"}:
-        return TableNotFoundError(
-            f"table {table_name!r} does not exist in this account and region. Deploy the template, or create it with "
-            "create_table_if_not_exists()."
-        )
-    if code in _DENIED:
-        return AccessDeniedError(f"table {table_name!r}: {error}. The function's role lacks this permission.")
-    return StorageError(f"table {table_name!r}: {error}")
+    @property
+    def _sends_once(self) -> bool:
+        """Whether the client is known to send each request once: then an error tells all that happened to it."""
+        retries = getattr(getattr(getattr(self.client, "meta", None), "config", None), "retries", None) or {}
+        return bool(retries.get("total_max_attempts") == 1)
 
 
 def _request_event(operation: str, answer: Any, seconds: float, error: BaseException | None) -> Event:
@@ -491,24 +446,6 @@ def _part_condition(epoch: bytes, generation: int, number: int) -> tuple[str, di
     return "#epoch = :epoch AND #generation = :generation", names, values
 
 
-def part_attributes(part: Part) -> dict[str, Any]:
-    """The stored form of a part."""
-    attributes: dict[str, Any] = {
-        "session_id": {"S": part.key},
-        "epoch": {"B": part.epoch},
-        "generation": {"N": str(part.generation)},
-        "put_id": {"B": part.put_id},
-        "chunk": {"S": f"{part.index}/{part.chunks}/{zlib.crc32(part.data):08x}"},
-        "first": {"N": str(part.first)},
-        "count": {"N": str(part.count)},
-        "data": {"B": part.data},
-        "updated_at": {"N": str(part.written)},
-    }
-    if part.expires is not None:
-        attributes["ttl"] = {"N": str(part.expires)}
-    return attributes
-
-
 def _part(item: Attributes) -> Part | None:
     try:
         return part_from_attributes(item)
@@ -516,31 +453,8 @@ def _part(item: Attributes) -> Part | None:
         return None
 
 
-def part_from_attributes(item: Attributes) -> Part:
-    """The part that an item holds.
-
-    Raises:
-        DamagedRecordError: When it is not one.
-    """
-    try:
-        index, chunks, checksum = item["chunk"]["S"].split("/")
-        data = bytes(item["data"]["B"])
-        return Part(
-            key=item["session_id"]["S"],
-            epoch=bytes(item["epoch"]["B"]),
-            generation=int(item["generation"]["N"]),
-            put_id=bytes(item["put_id"]["B"]),
-            index=int(index),
-            chunks=int(chunks),
-            first=int(item["first"]["N"]),
-            count=int(item["count"]["N"]),
-            data=data,
-            written=int(item["updated_at"]["N"]),
-            expires=int(item["ttl"]["N"]) if "ttl" in item else None,
-            is_intact=zlib.crc32(data) == int(checksum, 16),
-        )
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise DamagedRecordError(f"not a part: {error!r}") from error
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
 
 
 def _batches(sizes: Mapping[str, int]) -> Iterable[list[str]]:

@@ -1,0 +1,182 @@
+"""The one place where botocore's errors become ours.
+
+A request ends in an answer, or in one of three ways::
+
+    ConditionFailed   DynamoDB looked, and the item was another
+    RequestFailed     throttled, failing, or no answer: worth trying again, and a write may have been made
+    StorageError      DynamoDB said no, and will again
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from botocore.exceptions import (
+    ChecksumError,
+    ClientError,
+    ConnectTimeoutError,
+    CredentialRetrievalError,
+    EndpointConnectionError,
+    HTTPClientError,
+    IncompleteReadError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProxyConnectionError,
+    TokenRetrievalError,
+    UnauthorizedSSOTokenError,
+)
+from botocore.exceptions import ConnectionError as BotoConnectionError
+from botocore.parsers import ResponseParserError
+
+from ..errors import AccessDeniedError, StorageError, TableNotFoundError, UnavailableError
+from .head import Attributes
+from .retry import RetryBudget
+
+_THROTTLED = frozenset(
+    {
+        "ProvisionedThroughputExceededException",
+        "ThrottlingException",
+        "Throttling",
+        "RequestLimitExceeded",
+        "LimitExceededException",
+        "TransactionConflictException",
+        "TransactionInProgressException",
+        "ReplicatedWriteConflictException",
+    }
+)
+_FAILED = frozenset({"InternalServerError", "InternalFailure", "ServiceUnavailable", "RequestTimeout", "500", "503"})
+_NOT_FOUND = frozenset({"ResourceNotFoundException", "TableNotFoundException"})
+
+_RENEW = "Renew the credentials: they have expired, or are not those of an existing user or role."
+_CLOCK = "Check this machine's clock and the secret key: the signature is not accepted."
+_ALLOW = "Allow it in the policy of the role or user that makes the request."
+_DENIED = {
+    "AccessDenied": _ALLOW,
+    "AccessDeniedException": _ALLOW,
+    "NotAuthorized": _ALLOW,
+    "OptInRequired": "Enable the service for this account and region.",
+    "ExpiredToken": _RENEW,
+    "ExpiredTokenException": _RENEW,
+    "InvalidClientTokenId": _RENEW,
+    "MissingAuthenticationToken": _RENEW,
+    "MissingAuthenticationTokenException": _RENEW,
+    "UnrecognizedClientException": _RENEW,
+    "IncompleteSignature": _CLOCK,
+    "IncompleteSignatureException": _CLOCK,
+    "InvalidSignatureException": _CLOCK,
+    "SignatureDoesNotMatch": _CLOCK,
+}
+"""What to do about each refusal of a caller."""
+
+_NO_CREDENTIALS = (
+    NoCredentialsError,
+    PartialCredentialsError,
+    CredentialRetrievalError,
+    TokenRetrievalError,
+    UnauthorizedSSOTokenError,
+)
+
+# What came back, if anything, was not the answer: the request may have been carried out all the same.
+_NO_ANSWER = (
+    HTTPClientError,
+    BotoConnectionError,
+    IncompleteReadError,
+    ChecksumError,
+    ResponseParserError,
+    TimeoutError,
+)
+_NOT_SENT = (ConnectTimeoutError, EndpointConnectionError, ProxyConnectionError)
+
+
+class RequestFailed(Exception):
+    """The request failed, and may be tried again.
+
+    Attributes:
+        cause: botocore's exception, or the time-out.
+        may_have_landed: Whether DynamoDB may have carried it out all the same.
+    """
+
+    def __init__(self, cause: BaseException, *, may_have_landed: bool) -> None:
+        super().__init__(str(cause) or type(cause).__name__)
+        self.cause = cause
+        self.may_have_landed = may_have_landed
+
+
+class ConditionFailed(Exception):
+    """A condition did not hold.
+
+    Attributes:
+        item: What the table holds instead, when DynamoDB said so; None when it holds nothing or did not say.
+        told: Whether DynamoDB said what it holds.
+        retried: Whether botocore had sent the request before, so that the refusal may be of our own write's making.
+    """
+
+    def __init__(self, item: Attributes | None, *, told: bool, retried: bool) -> None:
+        super().__init__("the condition did not hold")
+        self.item = item
+        self.told = told
+        self.retried = retried
+
+
+def translated(table_name: str, error: Exception, *, sent_once: bool) -> Exception:
+    """Our error for one of botocore's.
+
+    Args:
+        table_name: The table, for the message.
+        error: What botocore raised.
+        sent_once: Whether the client sends each request once. Otherwise an earlier try may have been carried out.
+    """
+    if isinstance(error, ClientError):
+        return _translated_answer(table_name, error)
+    if _is_closed(error):
+        return StorageError(
+            f"table {table_name!r}: the client is closed. Open another, or use it only while it is open."
+        )
+    if isinstance(error, _NO_ANSWER):
+        return RequestFailed(error, may_have_landed=not (sent_once and isinstance(error, _NOT_SENT)))
+    if isinstance(error, _NO_CREDENTIALS):
+        return AccessDeniedError(f"table {table_name!r}: {error}. {_RENEW}")
+    return StorageError(f"table {table_name!r}: the request could not be made: {error}")
+
+
+def _translated_answer(table_name: str, error: ClientError) -> Exception:
+    answer: Any = error.response
+    code = answer.get("Error", {}).get("Code", "")
+    status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    retried = answer.get("ResponseMetadata", {}).get("RetryAttempts", 0) > 0
+    if code == "ConditionalCheckFailedException":
+        return ConditionFailed(answer.get("Item"), told="Item" in answer, retried=retried)
+    if code in _THROTTLED:
+        return RequestFailed(error, may_have_landed=retried)
+    if code in _FAILED or status >= 500:
+        return RequestFailed(error, may_have_landed=True)
+    if retried:
+        return RequestFailed(error, may_have_landed=True)
+    return refusal(table_name, error)
+
+
+def refusal(table_name: str, error: Exception) -> StorageError:
+    """The error of ours for an answer that says no, whatever is tried again."""
+    code = error.response.get("Error", {}).get("Code", "") if isinstance(error, ClientError) else ""
+    if code in _NOT_FOUND:
+        return TableNotFoundError(
+            f"table {table_name!r} does not exist in this account and region. Deploy the template, or create it with "
+            "create_table_if_not_exists()."
+        )
+    if code in _DENIED:
+        return AccessDeniedError(f"table {table_name!r}: {error}. {_DENIED[code]}")
+    return StorageError(f"table {table_name!r}: {error}")
+
+
+def _is_closed(error: Exception) -> bool:
+    """Whether the request was not sent because its client is closed: aiohttp says so with a bare RuntimeError."""
+    inner = error.kwargs.get("error") if isinstance(error, HTTPClientError) else None
+    return isinstance(inner, RuntimeError) and "closed" in str(inner)
+
+
+def unavailable(table_name: str, budget: RetryBudget, failure: RequestFailed) -> UnavailableError:
+    """What to raise when a budget ran out over failures."""
+    return UnavailableError(
+        f"table {table_name!r}: DynamoDB kept failing for {budget.seconds:g} s, last with: {failure}. "
+        "Check the table's throttling metrics, the endpoint and, in a VPC, its DynamoDB gateway endpoint."
+    )
