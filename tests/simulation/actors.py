@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from openai_agents_session import DynamoDBSession, SessionError, StorageOptions
 from openai_agents_session.cache import SegmentCache
-from openai_agents_session.runs import PendingCall, PendingRuns, run_key
+from openai_agents_session.runs import PendingCall, PendingRun, PendingRuns, run_key
 from openai_agents_session.turns import turn
 
 from .internals import SLACK_SECONDS, name_of
@@ -285,9 +285,7 @@ class Cast:
         self._world.runs.append(run.run_id)
 
     async def _look(self, puppet: Puppet) -> None:
-        run = await self.perform(
-            puppet, "look", puppet.runs.get, key=run_key(SESSION), shown=lambda run: run and (run.run_id, run.status)
-        )
+        run = await self.perform(puppet, "look", puppet.runs.get, key=run_key(SESSION), shown=_run_names)
         if run is not None:
             self._world.runs.append(run.run_id)
 
@@ -382,6 +380,10 @@ class Seat:
         session = DynamoDBSession(SESSION, client, TABLE, ttl_seconds=ttl, owner=owner, options=options)
         runs = PendingRuns(session)
         return Puppet(self._process, session, runs, ttl, owner, options.patience_seconds, name)
+
+
+def _run_names(run: PendingRun | None) -> tuple[str, ...]:
+    return () if run is None else tuple(map(name_of, run.to_items()))
 
 
 class _Raw(Exception):

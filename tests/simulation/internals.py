@@ -13,22 +13,21 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
-from openai_agents_session.storage.keys import head_key_of, slot_key, slot_of
-from openai_agents_session.storage.part import Part, part_from_attributes
-
 from openai_agents_session.storage.head import Head, from_attributes
 from openai_agents_session.storage.items import unpack, values_in
+from openai_agents_session.storage.keys import head_key_of, slot_key, slot_of
 from openai_agents_session.storage.manifest import Segment
+from openai_agents_session.storage.part import Part, part_from_attributes
 from openai_agents_session.storage.record import DamagedRecordError
-from openai_agents_session.storage.retry import LEAST_REQUEST_SECONDS
+from openai_agents_session.storage.retry import GRACE_SECONDS
 
 from .clock import EPOCH, VirtualLoop
 from .expressions import Item
 
 PACKAGE = "openai_agents_session"
 
-SLACK_SECONDS = LEAST_REQUEST_SECONDS + 0.05
-"""What an operation may take beyond its patience: the last request that it sent in time."""
+SLACK_SECONDS = GRACE_SECONDS + 0.05
+"""What an operation may take beyond its patience: what is under way then still ends."""
 
 
 @contextmanager

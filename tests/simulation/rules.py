@@ -117,3 +117,8 @@ _RULES: dict[str, Callable[[Operation, Names, Names, frozenset[str]], bool]] = {
     "settle": _settle,
     "discard": _clear,
 }
+
+
+def short(names: Names) -> str:
+    """A history, to read."""
+    return f"({', '.join(names)})" if len(names) <= 8 else f"({len(names)}: ... {', '.join(names[-7:])})"

@@ -228,7 +228,8 @@ def _value_size(value: Mapping[str, Any]) -> int:
     ((kind, content),) = value.items()
     if kind == "N":
         return 1 + (len(content.lstrip("-").replace(".", "")) + 1) // 2 + content.startswith("-")
-    return len(content.encode() if kind == "S" else content)
+    length: int = len(content.encode() if kind == "S" else content)
+    return length
 
 
 def _key(key: Mapping[str, Any]) -> str:

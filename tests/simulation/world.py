@@ -88,7 +88,7 @@ def simulate(name: str, seed: int) -> Report:
             try:
                 loop.run_until_complete(world.run())
             except Deadlock:
-                world.oracle.accuse("everybody waits, and nothing is left to happen")
+                world.oracle.docket.accuse("everybody waits, and nothing is left to happen")
             return world.report()
     finally:
         _close(loop)
@@ -180,12 +180,12 @@ class World:
         await self._unwind()
         await self._end()
         for problem in self.table.invalid:
-            self.oracle.accuse(f"DynamoDB would refuse that as invalid: {problem}")
+            self.oracle.docket.accuse(f"DynamoDB would refuse that as invalid: {problem}")
 
     async def _played(self, tasks: list[asyncio.Task[None]]) -> None:
         _, hanging = await asyncio.wait(tasks, timeout=_LONGEST_SECONDS)
         if hanging:
-            self.oracle.accuse(f"{len(hanging)} tasks hang")
+            self.oracle.docket.accuse(f"{len(hanging)} tasks hang")
         for task in tasks:
             if task.done():
                 task.result()
@@ -206,17 +206,17 @@ class World:
         self.oracle.check_garbage(cleared=False)
         stored = self.oracle.ledger(SESSION).stored
         try:
-            if not self.scenario.vandal and not self.oracle.wrong and not stored.problems:
+            if not self.scenario.vandal and not self.oracle.docket.wrong and not stored.problems:
                 items = await puppet.session.get_items()
                 is_expired = stored.ttl is not None and stored.ttl <= puppet.process.clock()
                 if tuple(map(name_of, items)) != (() if is_expired else stored.names):
-                    self.oracle.accuse("a new reader does not see the history that the last write made")
+                    self.oracle.docket.accuse("a new reader does not see the history that the last write made")
             CURRENT.set(self.operation("clear", SESSION, puppet, {}))
             await puppet.session.clear_session()
             CURRENT.set(self.operation("discard", run_key(SESSION), puppet, {}))
             await puppet.runs.discard()
         except SessionError as error:
-            self.oracle.accuse(f"at the end: {error!r}")
+            self.oracle.docket.accuse(f"at the end: {error!r}")
         self.oracle.check_garbage(cleared=True)
 
     # --- what happens to the table ---------------------------------------------------------------------------------
@@ -225,7 +225,7 @@ class World:
         try:
             self.oracle.written(write)
         except Exception as error:  # noqa: BLE001 - the store would take it for a failed request
-            self.oracle.accuse(f"the oracle failed: {error!r}")
+            self.oracle.docket.accuse(f"the oracle failed: {error!r}")
         end = expiry(write.new)
         if end is not None and self.sky.weather.deletion != "never" and write.request != "damage":
             delay = 0.0 if self.sky.weather.deletion == "prompt" else self.noise.expovariate(1 / 20)
@@ -271,18 +271,18 @@ class World:
 
     def report(self) -> Report:
         """What came of it."""
-        wrong = self.oracle.wrong
+        docket = self.oracle.docket
         return Report(
             scenario=self.scenario.name,
             seed=self._seed,
-            wrong=wrong,
-            trace=self.oracle.evidence,
+            wrong=docket.wrong,
+            trace=docket.evidence,
             digest=self.trace.digest,
             operations=self._operations,
             requests=self.sky.requests.total(),
-            outcomes=self.oracle.outcomes,
+            outcomes=docket.outcomes,
             faults=self.sky.faults,
-            allowed=self.oracle.allowed,
+            allowed=docket.allowed,
         )
 
 
