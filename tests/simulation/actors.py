@@ -195,10 +195,14 @@ class Cast:
 
     async def _compact(self, puppet: Puppet) -> None:
         limit = self._noise.choice((2, 5, 50))
+        stored = self._world.oracle.ledger(SESSION).stored.names
+        prunable = frozenset(stored[: self._noise.choice((0, 0, 3, 9))])
         snapshot = await self.perform(
             puppet,
             "snapshot",
-            lambda: puppet.session._get_compaction_snapshot(limit),
+            lambda: puppet.session._get_compaction_snapshot(
+                limit, prune_prefix=(lambda item: name_of(item) in prunable) if prunable else None
+            ),
             shown=lambda found: found and len(found.items),
         )
         if snapshot is None:
@@ -207,7 +211,7 @@ class Cast:
         seen = tuple(map(name_of, snapshot.items))
         start = self._noise.randint(0, len(seen))
         names, items = self._world.batch(self._noise)
-        about = Snapshot(seen, start)
+        about = Snapshot(seen, start, prunable)
         await self.perform(puppet, "compact", lambda: snapshot.replace_suffix(start, items), batch=names, about=about)
 
     # --- leases and turns ------------------------------------------------------------------------------------------

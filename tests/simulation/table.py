@@ -227,9 +227,9 @@ def size(item: Item) -> int:
 def _value_size(value: Mapping[str, Any]) -> int:
     ((kind, content),) = value.items()
     if kind == "N":
-        return 1 + (len(content.lstrip("-").replace(".", "")) + 1) // 2 + content.startswith("-")
-    length: int = len(content.encode() if kind == "S" else content)
-    return length
+        digits = len(str(content).lstrip("-").replace(".", ""))
+        return 1 + (digits + 1) // 2 + str(content).startswith("-")
+    return len(str(content).encode() if kind == "S" else bytes(content))
 
 
 def _key(key: Mapping[str, Any]) -> str:
