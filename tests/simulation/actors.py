@@ -145,19 +145,21 @@ class Cast:
         puppet.users += 1
         if limit is None:
             limit = self._patient(puppet)
-        token = CURRENT.set(operation)
+        outer = CURRENT.get(None)
+        CURRENT.set(operation)
         try:
             result = await call()
-        except BaseException as error:
+        except (SessionError, asyncio.CancelledError, Killed) as error:
             world.oracle.ended(operation, limit, error=error)
-            if isinstance(error, (SessionError, asyncio.CancelledError, Killed)):
-                raise
+            raise
+        except Exception as error:
+            world.oracle.ended(operation, limit, error=error)
             raise _Raw from error
         else:
             world.oracle.ended(operation, limit, shown(result))
             return result
         finally:
-            CURRENT.reset(token)
+            CURRENT.set(outer)  # not reset: a run that failed may end this coroutine in another context
             puppet.users -= 1
 
     # --- what a chat does ------------------------------------------------------------------------------------------

@@ -10,16 +10,25 @@ EPOCH = 1_700_000_000
 """Unix seconds at which every simulation begins."""
 
 
+_BUSY_TURNS = 50_000
+"""So many turns of the loop at one instant are somebody who tries again without a pause."""
+
+
 class Deadlock(Exception):
-    """Everybody waits, and nothing is left to happen."""
+    """Everybody waits and nothing is left to happen, or time stands still because somebody never waits."""
 
 
 class _Selector(selectors.SelectSelector):
     loop: VirtualLoop
+    turns = 0
 
     def select(self, timeout: float | None = None) -> list[Any]:
         if timeout is None:
-            raise Deadlock
+            raise Deadlock("everybody waits, and nothing is left to happen")
+        self.turns = 0 if timeout > 0 else self.turns + 1
+        if self.turns > _BUSY_TURNS:
+            self.turns = 0
+            raise Deadlock("time stands still: somebody tries again and again without a pause")
         self.loop.now += max(0.0, timeout)
         return []
 

@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-CURRENT: ContextVar[Operation] = ContextVar("operation")
+CURRENT: ContextVar[Operation | None] = ContextVar("operation")
 """The operation that the running task works for: requests carry it, however deep in the library they are made."""
 
 
@@ -29,7 +29,7 @@ class Operation:
         applied: How often a write did what it is for.
         removed: What its writes took away.
         tokens: The leases that its writes began.
-        commits: The ids of its writes that were carried out.
+        applied_at: When that was done for the first time.
         faults: How many of its requests met one.
     """
 
@@ -47,7 +47,7 @@ class Operation:
     applied: int = 0
     removed: list[tuple[str, ...]] = field(default_factory=list)
     tokens: list[bytes] = field(default_factory=list)
-    commits: set[bytes] = field(default_factory=set)
+    applied_at: float = 0.0
     faults: int = 0
 
     def __str__(self) -> str:

@@ -112,7 +112,7 @@ class Oracle:
         if new.ttl is not None and new.ttl <= EPOCH + self.docket.now():
             return  # expired: nothing of it counts any more
         for key, problem in new.problems.items():
-            if key in self._vandalised or old.problems.get(key) == problem:
+            if key in self._vandalised or key in old.problems:
                 continue
             if self._weather.skew_seconds and key in self._deleted_by_ttl:
                 self.docket.allow(Allowed.REVIVED)

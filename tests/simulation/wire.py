@@ -52,11 +52,13 @@ class Sender:
     Attributes:
         process: From where.
         operation: For what.
+        sent: When, in virtual seconds.
         is_late: Whether it had given up by the time it was carried out.
     """
 
     process: Process
     operation: Operation
+    sent: float
     is_late: bool
 
 
@@ -218,8 +220,11 @@ class _Passage:
         self._sky = process.sky
         self._name = name
         self._request = request
-        self._operation = CURRENT.get()
+        operation = CURRENT.get()
+        assert operation is not None, "a request that nobody asked for"
+        self._operation = operation
         self._loop = asyncio.get_running_loop()
+        self._sent = self._loop.time()
         self._future: asyncio.Future[Any] = self._loop.create_future()
         self._sky.requests[name] += 1
         self._sky.watch(self._operation, name)
@@ -293,7 +298,7 @@ class _Passage:
             return None, refusal
         is_late = self._future.done() or self._process.is_dead
         try:
-            cause = Sender(self._process, self._operation, is_late)
+            cause = Sender(self._process, self._operation, self._sent, is_late)
             outcome: tuple[Any, ClientError | None] = (
                 sky.table.apply(self._name, self._request, cause, stale=sky.weather.stale),
                 None,

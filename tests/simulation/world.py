@@ -87,8 +87,8 @@ def simulate(name: str, seed: int) -> Report:
             world = World(SCENARIOS[name], seed, loop)
             try:
                 loop.run_until_complete(world.run())
-            except Deadlock:
-                world.oracle.docket.accuse("everybody waits, and nothing is left to happen")
+            except Deadlock as deadlock:
+                world.oracle.docket.accuse(str(deadlock))
             return world.report()
     finally:
         _close(loop)

@@ -42,10 +42,9 @@ class WriteJudge:
             self._judge_owner(operation, old, new)
         self._judge_ttl(operation, new, clock)
         if self._begins_lease(ledger, operation, new) or effect:
-            self._applied(operation, old, new)
+            self._applied(sender, old, new)
         if new.ttl is not None and old.ttl is None and old.slot_count:
             ledger.bounded_by = operation
-        operation.commits.add(new.commit)
 
     def _effect(self, operation: Operation, old: Stored, new: Stored, clock: float) -> bool | None:
         """Whether the write did what the operation is for, or nothing (False); None if it cannot be explained.
@@ -61,7 +60,8 @@ class WriteJudge:
                 return True
         return None
 
-    def _applied(self, operation: Operation, old: Stored, new: Stored) -> None:
+    def _applied(self, sender: Sender, old: Stored, new: Stored) -> None:
+        operation = sender.operation
         operation.applied += 1
         operation.removed.append(tuple(name for name in old.names if name not in set(new.names)))
         if operation.outcome == "failed":
@@ -70,9 +70,11 @@ class WriteJudge:
             if operation.about in self._claimed:
                 self._docket.accuse(f"{operation}: run {operation.about} was claimed before")
             self._claimed.add(operation.about)
-        if operation.applied == 1 or operation.kind in LEASES:
+        if operation.applied == 1:
+            operation.applied_at = self._docket.now()
+        elif operation.kind in LEASES:
             return
-        if not old.exists and new.commit in operation.commits:  # the same request again
+        elif not old.exists and sender.sent <= operation.applied_at:  # nobody sent it again: it was on its way
             self._docket.allow(Allowed.CREATED_AGAIN)
         else:
             self._docket.accuse(f"{operation} was applied {operation.applied} times")
