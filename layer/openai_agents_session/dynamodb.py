@@ -14,7 +14,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from . import client as clients
-from .errors import InvalidInputError, LeaseUnavailableError, SessionClosedError, SessionError, StorageError
+from .errors import (
+    InvalidInputError,
+    LeaseUnavailableError,
+    SessionClosedError,
+    SessionError,
+    StorageError,
+    UnavailableError,
+)
 from .events import Event
 from .options import StorageOptions
 from .serial import Serial
@@ -22,7 +29,7 @@ from .storage.description import RecoveryReport, SessionInfo
 from .storage.items import Items, from_batch
 from .storage.keys import SEPARATOR, SESSION_ID_LIMIT_BYTES
 from .storage.operations import SessionStore
-from .storage.retry import RetryBudget
+from .storage.retry import GRACE_SECONDS, RetryBudget, deadline
 from .storage.table import Table
 from .tool_calls import whole_start
 
@@ -302,9 +309,8 @@ class DynamoDBSession:
     async def lease(self, seconds: float, *, wait_seconds: float = 0.0) -> AsyncIterator[Lease]:
         """Hold the session for one turn: until it ends nobody else takes a lease or writes.
 
-        Reads then need no request; each write checks, at the commit point, that the lease is still ours. A holder that
-        dies frees it when it runs out; a ``clear_session`` of anybody ends it. Costs one write to take and one to give
-        back.
+        Each write checks, at the commit point, that the lease is still ours. A holder that dies frees it when it runs
+        out; a ``clear_session`` of anybody ends it. Costs one write to take and one to give back.
 
         Args:
             seconds: When it ends from now, if it is not given back. In Lambda, the remaining time of the invocation.
@@ -329,19 +335,30 @@ class DynamoDBSession:
 
     async def _take_lease(self, seconds: float, wait_seconds: float) -> None:
         waiting, end = RetryBudget(min(wait_seconds, seconds)), _monotonic() + seconds
-        while True:
-            milliseconds = max(1, int((end - _monotonic()) * 1000))
-            async with self._open():
-                left = await _settled(self._store.take_lease(milliseconds))
-            if left is None:
-                return
-            if self._options.observer is not None:
-                self._options.observer(Event("lease_wait"))
-            if not await waiting.pause():
-                raise LeaseUnavailableError(
-                    f"session {self.session_id!r}: another turn is running; it ends in at most {left:.1f} s",
-                    retry_after=left,
-                )
+        refused: float | None = None
+        with deadline(_monotonic() + waiting.seconds + self._options.patience_seconds + GRACE_SECONDS):
+            while True:
+                milliseconds = max(1, int((end - _monotonic()) * 1000))
+                try:
+                    async with self._open():
+                        left = await _settled(self._store.take_lease(milliseconds))
+                except UnavailableError as error:
+                    if refused is None:
+                        raise
+                    raise self._held(refused) from error  # there was no time left to look again
+                if left is None:
+                    return
+                refused = left
+                if self._options.observer is not None:
+                    self._options.observer(Event("lease_wait"))
+                if not await waiting.pause():
+                    raise self._held(refused)
+
+    def _held(self, seconds: float) -> LeaseUnavailableError:
+        return LeaseUnavailableError(
+            f"session {self.session_id!r}: another turn is running; it ends in at most {seconds:.1f} s",
+            retry_after=seconds,
+        )
 
     async def _release_lease(self) -> None:
         """Give back what this object holds. What cannot be given back runs out: no reason for the turn to fail."""

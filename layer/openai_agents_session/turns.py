@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .errors import DeadlineError
+from .storage.retry import deadline
 
 if TYPE_CHECKING:
     from agents.memory import Session
@@ -35,6 +36,9 @@ __all__ = ["INTERRUPTED", "InvocationTime", "Turn", "close_open_calls", "open_ca
 
 RESERVE_SECONDS = 2.0
 """What a turn leaves of the invocation's time for closing calls, giving the lease back and answering."""
+
+_ANSWER_SHARE = 0.1
+"""What of the reserve is left for the answer when the store has ended."""
 
 WAIT_SECONDS = 5.0
 """How long a turn waits for the one before it."""
@@ -92,19 +96,25 @@ async def turn(
         LeaseUnavailableError: Another turn held the session all the time.
         DeadlineError: The block was stopped; what it had completed is stored, and no call is left without its output.
     """
-    async with session.lease(max(0.001, _remaining_seconds(context)), wait_seconds=wait_seconds) as lease:
-        running = Turn(lease, context, reserve_seconds)
-        try:
-            async with asyncio.timeout(running.seconds_left) as limit:
-                yield running
-        except TimeoutError as error:
-            if not limit.expired():
-                raise
-            await close_open_calls(session)
-            raise DeadlineError(
-                f"session {session.session_id!r}: the turn was stopped {reserve_seconds:g} s before the invocation's "
-                "time was over; what it had completed is stored"
-            ) from error
+    remaining = max(0.001, _remaining_seconds(context))
+    end = asyncio.get_running_loop().time() + remaining
+    # Everything that the store does in the turn ends in time, too: what is under way when the block is stopped gets half
+    # of the reserve, what is left is for closing calls and giving the lease back.
+    with deadline(end - _ANSWER_SHARE * reserve_seconds):
+        async with session.lease(remaining, wait_seconds=wait_seconds) as lease:
+            running = Turn(lease, context, reserve_seconds)
+            try:
+                with deadline(end - reserve_seconds / 2):
+                    async with asyncio.timeout(running.seconds_left) as limit:
+                        yield running
+            except TimeoutError as error:
+                if not limit.expired():
+                    raise
+                await close_open_calls(session)
+                raise DeadlineError(
+                    f"session {session.session_id!r}: the turn was stopped {reserve_seconds:g} s before the "
+                    "invocation's time was over; what it had completed is stored"
+                ) from error
 
 
 async def close_open_calls(session: Session, *, newest: int = _NEWEST) -> int:

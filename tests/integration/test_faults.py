@@ -7,6 +7,7 @@ reached by then. By default some of the (many) trials are made on each engine, s
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -117,16 +118,26 @@ async def retrying(bench: Bench, quick_proxy: FaultProxy, connect: Connect) -> B
 
 
 async def test_a_disturbed_request_changes_nothing_for_the_caller(bench: Bench, sample: Sample[Any]) -> None:
-    """Each request lost, its answer lost, throttled or failed, once or three times on end: the step is done once."""
+    """Each request lost, its answer lost, throttled or failed, once or three times on end: the step is done once.
+
+    The first write of a session is told to be unknown where its answer is lost: no later look at an absent session can
+    tell "not yet" from "landed, and cleared since".
+    """
     cases = [(point, name, times) for times in (1, 3) for name in faults.FAULTS for point in bench.points]
 
     async def trial(point: Point, name: str, times: int) -> None:
         stage = point.stage
         session_id, session = await bench.ready(point)
         disturbed = bench.disturbances.set(session_id, faults.FAULTS[name], point.request, times)
-        assert await stage.step.perform(session) == stage.step.result(stage.history), (point, name)
-        assert disturbed.requests > point.request
-        await bench.goes_on(stage, session, {stage.step.apply(stage.history)})
+        allowed = {stage.step.apply(stage.history)}
+        try:
+            assert await stage.step.perform(session) == stage.step.result(stage.history), (point, name)
+            assert disturbed.requests > point.request
+        except OutcomeUnknownError:
+            assert not stage.stored, (point, name)
+            assert name != "throttled"
+            allowed.add(stage.history)
+        await bench.goes_on(stage, session, allowed)
 
     await at_once(lambda case=case: trial(*case) for case in sample(cases, 100))
     assert await unknown_parts(bench.client, bench.table) == []
@@ -138,7 +149,7 @@ async def test_trouble_without_end_is_told_and_stores_once_or_not_at_all(bench: 
 
     async def trial(point: Point, name: str) -> None:
         stage = point.stage
-        session_id, session = await bench.ready(point, patience_seconds=0.15)
+        session_id, session = await bench.ready(point, patience_seconds=1.5)
         bench.disturbances.set(session_id, faults.FAULTS[name], point.request, 1 << 30)
         before, after = stage.history, stage.step.apply(stage.history)
         began = asyncio.get_running_loop().time()
@@ -158,15 +169,23 @@ async def test_trouble_without_end_is_told_and_stores_once_or_not_at_all(bench: 
 
 
 async def test_botocores_own_retries_do_not_double(retrying: Bench, sample: Sample[Any]) -> None:
-    """With a client that retries by itself, each request disturbed once or four times on end: the step is done once."""
+    """With a client that retries by itself, each request disturbed once or four times on end: the step is done once.
+
+    Or, where it is the first write of a session, told to be unknown.
+    """
     cases = [(point, name, times) for times in (1, 4) for name in faults.FAULTS for point in retrying.points]
 
     async def trial(point: Point, name: str, times: int) -> None:
         stage = point.stage
         session_id, session = await retrying.ready(point, attempts=3)
         retrying.disturbances.set(session_id, faults.FAULTS[name], point.request, times)
-        assert await stage.step.perform(session) == stage.step.result(stage.history), (point, name)
-        await retrying.goes_on(stage, session, {stage.step.apply(stage.history)})
+        allowed = {stage.step.apply(stage.history)}
+        try:
+            assert await stage.step.perform(session) == stage.step.result(stage.history), (point, name)
+        except OutcomeUnknownError:
+            assert not stage.stored, (point, name)
+            allowed.add(stage.history)
+        await retrying.goes_on(stage, session, allowed)
 
     await at_once((lambda case=case: trial(*case) for case in sample(cases, 30)), limit=40)
 
@@ -212,8 +231,7 @@ async def test_another_writer_between_the_lost_answer_and_the_retry(retrying: Be
         except OutcomeUnknownError:
             unknown += 1
             outcomes = [[], [(stage.step, stage.step.result(stage.history))]]
-            assert stage.history, "the first write of a session is repeated"
-            assert "clear" in other, "only a clear takes away what would tell"
+            assert not stage.stored or "clear" in other, "only a clear takes away what would tell"
         allowed = {seen for outcome in outcomes for seen in consistent(stage.history, outcome, theirs)}
         assert allowed, (point, other, outcomes, theirs)
         await retrying.goes_on(stage, session, allowed)
@@ -231,14 +249,19 @@ async def test_a_request_that_arrives_late_changes_nothing(bench: Bench, sample:
         session_id, session = await bench.ready(point)
         straggler = Straggler()
         bench.disturbances.set(session_id, straggler.fault, point.request)
-        assert await stage.step.perform(session) == stage.step.result(stage.history)
-        history = stage.step.apply(stage.history)
+        history, is_unknown = stage.step.apply(stage.history), False
+        try:
+            assert await stage.step.perform(session) == stage.step.result(stage.history)
+        except OutcomeUnknownError:
+            assert not stage.stored, "only the first write of a session is not repeated"
+            history, is_unknown = stage.history, True
         rival = await bench.other(stage, session_id)
         for step in OTHERS[other]:
             await step.perform(rival)
             history = step.apply(history)
         await straggler.let_go()
-        await bench.goes_on(stage, session, {history})
+        late = {stage.step.apply(())} if is_unknown and not history else set()
+        await bench.goes_on(stage, session, {history} | late)
 
     await at_once(lambda case=case: trial(*case) for case in sample(cases, 60))
 
@@ -252,7 +275,8 @@ async def test_a_late_part_of_an_earlier_life_does_no_harm(bench: Bench, sample:
         session_id, session = await bench.ready(point)
         straggler = Straggler()
         bench.disturbances.set(session_id, straggler.fault, point.request)
-        await stage.step.perform(session)
+        with contextlib.suppress(OutcomeUnknownError):  # the first write of the session itself
+            await stage.step.perform(session)
         await session.clear_session()
         await straggler.let_go()
         if not await read(session):  # not the first write of the session itself, which begins it anew

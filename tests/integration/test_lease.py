@@ -66,7 +66,7 @@ def requests(events: list[Event]) -> list[str]:
     return [event.operation for event in events if event.name == "request"]
 
 
-async def test_a_turn_costs_two_requests_more_and_reads_for_nothing(open_session: Open, events: list[Event]) -> None:
+async def test_a_turn_costs_two_requests_more(open_session: Open, events: list[Event]) -> None:
     await open_session().add_items([said("before")])
     events.clear()
     session = open_session()
@@ -75,7 +75,21 @@ async def test_a_turn_costs_two_requests_more_and_reads_for_nothing(open_session
         await session.add_items([said("question")])
         assert await session.get_items() == [said("before"), said("question")]
         await session.add_items([said("answer")])
-    assert requests(events) == ["get_item", *["put_item"] * 4]  # the read any turn needs, 2 appends, take and give back
+    take, append, give_back = ["get_item", "put_item"], ["put_item"], ["put_item"]
+    assert requests(events) == [*take, "get_item", *append, "get_item", *append, *give_back]
+
+
+async def test_the_holder_sees_a_clear_of_anybody(open_session: Open) -> None:
+    """What somebody has cleared is gone for the holder of the lease as well, from the next read on."""
+    await open_session().add_items([said("secret")])
+    for reads_before in (0, 1):
+        holder = open_session()
+        await open_session().add_items([said("secret")])
+        async with holder.lease(60):
+            for _ in range(reads_before):
+                assert await holder.get_items()
+            await open_session().clear_session()
+            assert await holder.get_items() == []
 
 
 async def test_who_asks_while_it_is_held_is_told_how_long(open_session: Open, clock: Clock) -> None:

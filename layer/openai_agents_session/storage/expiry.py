@@ -24,8 +24,7 @@ from .head import Head
 from .keys import slot_key
 from .manifest import UNBOUNDED, Manifest
 from .retry import RetryBudget
-from .segments import at_once
-from .table import Table
+from .table import Table, at_once
 
 # Measured over simulated lives of days to years (tests/unit/test_part_expiry.py): at any age refreshing costs less than
 # a tenth of all writes. Extending at once what has up to half of the slack left costs half as much again: most of it

@@ -5,11 +5,10 @@ Nothing is decided here. A part counts if the head names its slot and generation
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any
 
 from ..errors import StorageError
 from ..options import StorageOptions
@@ -21,22 +20,7 @@ from .manifest import Segment
 from .part import Part, part_from_attributes
 from .record import DamagedRecordError
 from .retry import RetryBudget
-from .table import Table
-
-_AT_ONCE = 8
-
-_T = TypeVar("_T")
-
-
-async def at_once(work: Callable[[_T], Awaitable[Any]], entries: Iterable[_T]) -> list[Any]:
-    """The results of the same work on each entry, a few at a time, in the order of the entries."""
-    gate = asyncio.Semaphore(_AT_ONCE)
-
-    async def one(entry: _T) -> Any:
-        async with gate:
-            return await work(entry)
-
-    return await asyncio.gather(*(one(entry) for entry in entries))
+from .table import Table, at_once
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
@@ -30,7 +30,30 @@ if TYPE_CHECKING:
 
 _READS = frozenset({"get_item", "batch_get_item", "scan", "describe_table", "describe_time_to_live"})
 _COUNTED = frozenset({"get_item", "batch_get_item", "scan", "put_item", "update_item", "delete_item"})
+_AT_ONCE = 8
 _BATCH_BYTES = BATCH_GET_LIMIT_BYTES * 3 // 4
+
+
+_T = TypeVar("_T")
+
+
+async def at_once(work: Callable[[_T], Awaitable[Any]], entries: Iterable[_T]) -> list[Any]:
+    """The results of the same work on each entry, a few at a time, in the order of the entries.
+
+    All have ended when it returns or raises: an operation that is over sends no more requests.
+    """
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(entry: _T) -> tuple[Any]:
+        async with gate:
+            return (await work(entry),)
+
+    results: list[Any] = []
+    for outcome in await asyncio.gather(*(one(entry) for entry in entries), return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
+        results.extend(outcome)
+    return results
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +152,7 @@ class Table:
         return {item["session_id"]["S"]: part_end(item) for item in items}
 
     async def _read_items(self, sizes: Mapping[str, int], budget: RetryBudget, **how: Any) -> list[Attributes]:
-        batches = await asyncio.gather(*(self._read_batch(keys, budget, how) for keys in _batches(sizes)))
+        batches = await at_once(lambda keys: self._read_batch(keys, budget, how), _batches(sizes))
         return [item for batch in batches for item in batch]
 
     async def _read_batch(self, keys: Sequence[str], budget: RetryBudget, how: Mapping[str, Any]) -> list[Attributes]:
