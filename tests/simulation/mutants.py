@@ -112,7 +112,7 @@ MUTANTS = (
         "storage.evidence",
         "return Fate.UNTOLD if head.commit is None else Fate.PENDING",
         "return Fate.PENDING",
-        "clears",
+        "short lives",
     ),
     Mutant(
         "a life that is over tells that nothing landed",

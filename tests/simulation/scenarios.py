@@ -114,6 +114,14 @@ SCENARIOS: dict[str, Scenario] = {
             "alone", lambda noise: Weather(fates=changeable(noise, most=0.4)), processes=1, tasks=1, operations=30
         ),
         Scenario("clears", _stormy, cast={**CHAT, "clear": 5.0, "replace": 1.0}, tasks=1, operations=20),
+        Scenario(
+            "short lives",
+            lambda noise: Weather(fates={"answer lost": 0.15, "request lost": noise.choice((0, 0.1))}),
+            cast={"append": 5.0, "clear": 4.0, "pop": 1.0, "lease": 0.5},
+            tasks=1,
+            operations=20,
+            pauses=(0, 0.01),
+        ),
         Scenario("late", lambda noise: Weather(fates=changeable(noise, ("late", "duplicated", "answer lost")))),
         Scenario("killed", _deadly, cast={**CHAT, "clear": 0.5, "lease": 1.0}),
         Scenario("cancelled", _cancelling, cast={**CHAT, "clear": 0.5, "lease": 3.0}, shared=0.5),
