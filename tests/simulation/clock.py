@@ -10,7 +10,7 @@ EPOCH = 1_700_000_000
 """Unix seconds at which every simulation begins."""
 
 
-_BUSY_TURNS = 50_000
+_BUSY_TURNS = 10_000
 """So many turns of the loop at one instant are somebody who tries again without a pause."""
 
 

@@ -71,6 +71,7 @@ class Sky:
         spell: What holds for all requests at present, or nothing.
         counts: Requests and faults, by name.
         over: Whether the run is over: then the dead unwind.
+        is_gone: Whether the table is gone, too: then all unwind.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Sky:
         self.trace = trace
         self.spell = ""
         self.over = False
+        self.is_gone = False
         self.limbo: list[asyncio.Future[Any]] = []
         self.requests: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
@@ -207,7 +209,7 @@ class Client:
             await asyncio.sleep(self._process.sky.noise.uniform(0, 0.05 * 2**attempt))
 
     async def _attempt(self, name: str, request: Any) -> Any:
-        if self._process.is_dead:
+        if self._process.is_dead or self._process.sky.is_gone:
             return await self._process.never()
         return await _Passage(self._process, name, request).answer()
 

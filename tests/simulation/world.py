@@ -6,6 +6,7 @@ import asyncio
 import random
 from base64 import b85encode
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,33 +81,16 @@ def simulate(name: str, seed: int) -> Report:
         seed: What is drawn from it.
     """
     loop = VirtualLoop()
-    unhandled: list[str] = []
-    loop.set_exception_handler(lambda _, context: unhandled.append(str(context.get("exception", context["message"]))))
-    try:
-        with virtual(loop, seed):
-            world = World(SCENARIOS[name], seed, loop)
-            try:
-                loop.run_until_complete(world.run())
-            except Deadlock as deadlock:
-                world.oracle.docket.accuse(str(deadlock))
-            return world.report()
-    finally:
-        _close(loop)
-
-
-def _close(loop: VirtualLoop) -> None:
-    """What a run that failed leaves behind must not disturb the next."""
-    for task in asyncio.all_tasks(loop):
-        task.cancel()
-    try:
-        loop.run_until_complete(asyncio.sleep(0))
-        for _ in range(50):
-            if not asyncio.all_tasks(loop):
-                break
-            loop.run_until_complete(asyncio.sleep(100))
-    except Deadlock:
-        pass
-    loop.close()
+    with virtual(loop, seed):
+        world = World(SCENARIOS[name], seed, loop)
+        loop.set_exception_handler(lambda _, context: world.unhandled(context))
+        try:
+            loop.run_until_complete(world.run())
+        except Deadlock as deadlock:
+            world.oracle.docket.accuse(str(deadlock))
+        finally:
+            world.close()
+        return world.report()
 
 
 class World:
@@ -268,6 +252,23 @@ class World:
         finally:
             if self.table.items.get(SESSION) is damaged:
                 self.table.put(SESSION, item, "damage", None)
+
+    def unhandled(self, context: dict[str, Any]) -> None:
+        """Somebody raised where nobody was to see it."""
+        error = context.get("exception")
+        if not self.sky.over and not isinstance(error, Killed):
+            self.oracle.docket.accuse(f"nobody handles {error or context['message']!r}")
+
+    def close(self) -> None:
+        """End what a run that failed has left behind: it must not disturb the next."""
+        self.sky.over = self.sky.is_gone = True
+        self._loop.now += 10 * _LONGEST_SECONDS  # whatever waits for a time has waited
+        with suppress(Deadlock):
+            while tasks := asyncio.all_tasks(self._loop):
+                for task in tasks:
+                    task.cancel()
+                self._loop.run_until_complete(asyncio.wait(tasks, timeout=10))
+        self._loop.close()
 
     def report(self) -> Report:
         """What came of it."""
