@@ -142,9 +142,9 @@ class Cast:
         """
         world = self._world
         operation = world.operation(kind, key, puppet, about)
-        puppet.users += 1
         if limit is None:
             limit = self._patient(puppet)
+        puppet.users += 1
         outer = CURRENT.get(None)
         CURRENT.set(operation)
         try:
@@ -222,7 +222,8 @@ class Cast:
         seconds, wait = self._noise.choice((1, 5, 30)), self._noise.choice((0, 0.3, 3))
         scope = object()
         manager = puppet.session.lease(seconds, wait_seconds=wait)
-        limit = self._patient(puppet) + wait
+        rounds = 2 if puppet.users else 1  # between two tries others of this object have their turn
+        limit = rounds * self._patient(puppet) + wait
         lease = await self.perform(
             puppet, "lease", manager.__aenter__, limit=limit, scope=scope, shown=lambda _: "held"
         )
@@ -232,9 +233,7 @@ class Cast:
                 await self._within(puppet, lease, scope)
         finally:
             if not puppet.process.is_dead:
-                await self.perform(
-                    puppet, "release", lambda: manager.__aexit__(None, None, None), limit=limit, scope=scope
-                )
+                await self.perform(puppet, "release", lambda: manager.__aexit__(None, None, None), scope=scope)
 
     async def _within(self, puppet: Puppet, lease: Any, scope: object) -> None:
         try:
@@ -273,7 +272,7 @@ class Cast:
     @staticmethod
     def _patient(puppet: Puppet) -> float:
         """How long an operation that begins now may take: of one object, one after the other."""
-        return (puppet.patience + SLACK_SECONDS) * max(1, puppet.users)
+        return (puppet.patience + SLACK_SECONDS) * (1 + puppet.users)
 
     # --- parked runs -----------------------------------------------------------------------------------------------
 

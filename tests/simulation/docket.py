@@ -12,7 +12,7 @@ from .trace import Trace
 class Allowed(Enum):
     """What can still happen, as docs/design.md says, and nothing else: each time is counted and reported."""
 
-    CREATED_AGAIN = "a delayed request created a cleared session again"
+    CREATED_AGAIN = "a request that was sent before, or again by the client, created a cleared session"
     REVIVED = "a slow clock revived a session whose parts had expired"
     BORN_EXPIRED = "a slow clock wrote what had expired before it was written"
     HOLDER_REMEMBERED = "a lease's holder with a slow clock read what it remembered"

@@ -37,6 +37,7 @@ class Ledger:
         scopes: The lease that each token stands for: taking it again is taking the same.
         bounded_by: The operation that gave the session its first ``ttl``.
         was_foreign: Whether the reference library wrote the head at some time.
+        was_created_again: Whether a request that was sent before created what had been cleared.
     """
 
     key: str
@@ -45,6 +46,7 @@ class Ledger:
     scopes: dict[bytes, object] = field(default_factory=dict)
     bounded_by: Operation | None = None
     was_foreign: bool = False
+    was_created_again: bool = False
 
     @property
     def stored(self) -> Stored:

@@ -30,6 +30,7 @@ class Operation:
         removed: What its writes took away.
         tokens: The leases that its writes began.
         applied_at: When that was done for the first time.
+        applied_by: For which call of a client.
         faults: How many of its requests met one.
     """
 
@@ -48,6 +49,7 @@ class Operation:
     removed: list[tuple[str, ...]] = field(default_factory=list)
     tokens: list[bytes] = field(default_factory=list)
     applied_at: float = 0.0
+    applied_by: int = 0
     faults: int = 0
 
     def __str__(self) -> str:

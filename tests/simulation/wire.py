@@ -7,6 +7,7 @@ sends again what failed, like botocore in its standard mode, and says so in ``Re
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -52,12 +53,14 @@ class Sender:
     Attributes:
         process: From where.
         operation: For what.
+        call: The client's call that it was sent for: the same for what the client sends again by itself.
         sent: When, in virtual seconds.
         is_late: Whether it had given up by the time it was carried out.
     """
 
     process: Process
     operation: Operation
+    call: int
     sent: float
     is_late: bool
 
@@ -70,6 +73,7 @@ class Sky:
         watch: Called with every request, when it leaves.
         spell: What holds for all requests at present, or nothing.
         counts: Requests and faults, by name.
+        calls: Numbers the calls of all clients.
         over: Whether the run is over: then the dead unwind.
         is_gone: Whether the table is gone, too: then all unwind.
     """
@@ -88,6 +92,7 @@ class Sky:
         self.table = table
         self.trace = trace
         self.spell = ""
+        self.calls = itertools.count(1)
         self.over = False
         self.is_gone = False
         self.limbo: list[asyncio.Future[Any]] = []
@@ -192,10 +197,10 @@ class Client:
         return await self._send("BatchGetItem", request)
 
     async def _send(self, name: str, request: Any) -> Any:
-        attempt = 0
+        attempt, call = 0, next(self._process.sky.calls)
         while True:
             try:
-                answer = await self._attempt(name, request)
+                answer = await self._attempt(name, request, call)
             except ClientError as error:
                 error.response["ResponseMetadata"]["RetryAttempts"] = attempt
                 if error.response["Error"]["Code"] not in _SENT_AGAIN or attempt + 1 >= self._attempts:
@@ -208,20 +213,21 @@ class Client:
             attempt += 1
             await asyncio.sleep(self._process.sky.noise.uniform(0, 0.05 * 2**attempt))
 
-    async def _attempt(self, name: str, request: Any) -> Any:
+    async def _attempt(self, name: str, request: Any, call: int) -> Any:
         if self._process.is_dead or self._process.sky.is_gone:
             return await self._process.never()
-        return await _Passage(self._process, name, request).answer()
+        return await _Passage(self._process, name, request, call).answer()
 
 
 class _Passage:
     """One request on its way, and its answer on the way back."""
 
-    def __init__(self, process: Process, name: str, request: Any) -> None:
+    def __init__(self, process: Process, name: str, request: Any, call: int) -> None:
         self._process = process
         self._sky = process.sky
         self._name = name
         self._request = request
+        self._call = call
         operation = CURRENT.get()
         assert operation is not None, "a request that nobody asked for"
         self._operation = operation
@@ -300,7 +306,7 @@ class _Passage:
             return None, refusal
         is_late = self._future.done() or self._process.is_dead
         try:
-            cause = Sender(self._process, self._operation, self._sent, is_late)
+            cause = Sender(self._process, self._operation, self._call, self._sent, is_late)
             outcome: tuple[Any, ClientError | None] = (
                 sky.table.apply(self._name, self._request, cause, stale=sky.weather.stale),
                 None,

@@ -42,7 +42,7 @@ class WriteJudge:
             self._judge_owner(operation, old, new)
         self._judge_ttl(operation, new, clock)
         if self._begins_lease(ledger, operation, new) or effect:
-            self._applied(sender, old, new)
+            self._applied(ledger, sender, old, new)
         if new.ttl is not None and old.ttl is None and old.slot_count:
             ledger.bounded_by = operation
 
@@ -60,7 +60,7 @@ class WriteJudge:
                 return True
         return None
 
-    def _applied(self, sender: Sender, old: Stored, new: Stored) -> None:
+    def _applied(self, ledger: Ledger, sender: Sender, old: Stored, new: Stored) -> None:
         operation = sender.operation
         operation.applied += 1
         operation.removed.append(tuple(name for name in old.names if name not in set(new.names)))
@@ -71,12 +71,19 @@ class WriteJudge:
                 self._docket.accuse(f"{operation}: run {operation.about} was claimed before")
             self._claimed.add(operation.about)
         if operation.applied == 1:
-            operation.applied_at = self._docket.now()
-        elif operation.kind in LEASES:
-            return
-        elif not old.exists and sender.sent <= operation.applied_at:  # nobody sent it again: it was on its way
+            operation.applied_at, operation.applied_by = self._docket.now(), sender.call
+        elif operation.kind not in LEASES:
+            self._applied_again(ledger, sender, old)
+
+    def _applied_again(self, ledger: Ledger, sender: Sender, old: Stored) -> None:
+        """Nobody may do a thing twice; what was on its way before, or is sent again by the client itself, may come."""
+        operation = sender.operation
+        is_repeated = sender.sent <= operation.applied_at or sender.call == operation.applied_by
+        if is_repeated and not old.exists:
+            operation.applied -= 1
             self._docket.allow(Allowed.CREATED_AGAIN)
-        else:
+            ledger.was_created_again = True
+        elif not (ledger.was_created_again and operation.kind in CLEARS | {"settle"}):
             self._docket.accuse(f"{operation} was applied {operation.applied} times")
 
     def _begins_lease(self, ledger: Ledger, operation: Operation, new: Stored) -> bool:
