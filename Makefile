@@ -7,6 +7,13 @@ BIN := .work/venv/bin
 BENCH := bench-reference bench-strands bench-langgraph
 TESTED := attach bench-reference emulator sam ministack boto3-1.35 boto3-1.40 boto3-latest
 
+# These programs begin with Ctrl-C put off, and see to it once Python has started: until then it would be a traceback.
+DEFERRED := $(shell env --block-signal=INT true 2> /dev/null && echo env --block-signal=INT)
+
+OLD := setup failed: $(PYTHON) is Python %d.%d; 3.8 sets up, 3.11 runs: make PYTHON=/path/to/python3
+SETUP := $(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 8) else "$(OLD)" % sys.version_info[:2])' && \
+	$(DEFERRED) $(PYTHON) tools/environment.py
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo chat page engines layer bytecode lock test test-docker bench bench-layer simulate lint format clean
 
@@ -18,22 +25,22 @@ setup: .work/venv/.ready ## the developer's environment, in .work/venv
 engines: .work/engines/.ready ## the DynamoDB engines that tests run on, in .work/engines
 
 demo: setup .work/envs/emulator/.ready ## a conversation over several cold execution environments
-	@$(BIN)/python -m tools.demo --runtime $(RUNTIME)
+	@$(DEFERRED) $(BIN)/python -m tools.demo --runtime $(RUNTIME)
 
 chat: setup .work/envs/emulator/.ready ## talk to the agent: make chat SESSION=ada
-	@$(BIN)/python -m tools.chat $(SESSION)
+	@$(DEFERRED) $(BIN)/python -m tools.chat $(if $(SESSION),'$(subst ','\'',$(SESSION))')
 
 page: setup .work/envs/emulator/.ready ## the same in a browser, with answers that stream
-	@$(BIN)/python -m tools.page $(ARGS)
+	@$(DEFERRED) $(BIN)/python -m tools.page $(ARGS)
 
 test: setup engines $(TESTED:%=.work/envs/%/.ready) ## all tests, or some: make test ARGS="tests/unit -k head"
 	@$(BIN)/python -m pytest $(ARGS)
 
 test-docker: setup .work/envs/sam/.ready .work/envs/emulator/.ready ## sam local invoke, in containers; needs Docker
-	@$(BIN)/python -m tools.docker_events --runtime $(RUNTIME)
+	@$(DEFERRED) $(BIN)/python -m tools.docker_events --runtime $(RUNTIME)
 
 bench: setup engines $(BENCH:%=.work/envs/%/.ready) ## what a turn costs, beside other stores: docs/bench.md (10 min.)
-	@$(BIN)/python -m tools.bench $(ARGS)
+	@$(DEFERRED) $(BIN)/python -m tools.bench $(ARGS)
 
 bench-layer: setup engines .work/envs/sam/.ready .work/envs/emulator/.ready ## what a cold start costs: docs/bench-layer.md (5 min.)
 	@$(BIN)/python -m tools.bench_layer $(ARGS)
@@ -63,10 +70,10 @@ clean: ## remove everything that was installed or built
 	rm -rf .work .aws-sam
 
 .work/venv/.ready: requirements/bootstrap.txt requirements/dev.txt layer/pyproject.toml
-	@$(PYTHON) tools/environment.py dev --path .work/venv --python $(RUNTIME) --editable layer
+	@$(SETUP) dev --path .work/venv --python $(RUNTIME) --editable layer
 
 .work/engines/.ready: requirements/engines.json | .work/venv/.ready
-	@$(BIN)/python tools/fetch_engines.py
+	@$(DEFERRED) $(BIN)/python tools/fetch_engines.py
 
 .work/envs/%/.ready: requirements/%.txt
-	@$(PYTHON) tools/environment.py $* --python $(RUNTIME)
+	@$(SETUP) $* --python $(RUNTIME)

@@ -119,8 +119,12 @@ async def table(client: DynamoDBClient) -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if isinstance(item, pytest.Function) and hasattr(item, "callspec") and "engine" in item.callspec.params:
-        item.user_properties.append(("engine", item.callspec.params["engine"]))
+    name = (
+        item.callspec.params.get("engine") if isinstance(item, pytest.Function) and hasattr(item, "callspec") else None
+    )
+    # Where no engine is there that could run the test, it is no string but a mark, which pytest-xdist cannot send.
+    if isinstance(name, str):
+        item.user_properties.append(("engine", name))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

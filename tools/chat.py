@@ -1,25 +1,40 @@
 """Talk to the agent on this machine (`make chat`), and pick an earlier conversation up again by its id.
 
 The table lives in memory while the chat runs; what it holds is written to .work/chat.jsonl after every turn and read
-back at the next start.
+back at the next start. A second chat, or the page, at the same time keeps its conversations in .work/chat-2.jsonl.
 """
 
 from __future__ import annotations
 
 import argparse
-import base64
-import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from tools import local_stack
-from tools.conversation import USER, announce, console, heading, show_answer, show_bill, show_history, show_stored
+from rich.text import Text
+
+from tools import interrupts, local_stack
+from tools.chat_store import STORE, claimed, load, save
+from tools.conversation import (
+    USER,
+    announce,
+    announce_store,
+    console,
+    heading,
+    show_answer,
+    show_bill,
+    show_history,
+    show_stored,
+)
 from tools.emulation import rie
-from tools.local_stack import Item, LocalStack
+from tools.local_stack import LocalStack
 
-STORE = rie.ROOT / ".work" / "chat.jsonl"
+try:
+    import readline  # from now on, input() has line editing
+except ImportError:  # not every Python was built with it
+    readline = None  # type: ignore[assignment]
 
 HELP = """\
   /history        the conversation so far
@@ -31,7 +46,9 @@ HELP = """\
   /cold           kill the execution environment; the next turn starts another
   /table          what the table holds
   /cost           what the requests to the table cost since the start
-  /quit           leave; the conversations are kept in .work/chat.jsonl"""
+  /quit           leave; the conversations are kept"""
+
+DECIDING = "/approve or /reject"
 
 
 class Chat:
@@ -62,6 +79,12 @@ class Chat:
             "/help": lambda _: console.print(HELP),
         }
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cool()
+
     def run(self) -> None:
         """Take lines until /quit, or the end of the input."""
         self.go_to(self.session_id)
@@ -73,13 +96,13 @@ class Chat:
                 console.print(f"  there is no {command}; what there is:\n{HELP}", markup=False)
             elif line:
                 self.send(line)
-        self.cool()
 
     def send(self, message: str) -> None:
         """Send a message, and show the answer."""
-        show_answer(self._invoke({"session_id": self.session_id, "message": message}))
+        answer = self._invoke({"session_id": self.session_id, "message": message})
         self._turns += 1
         save(self._stack.items(), self._store)
+        show_answer(answer, DECIDING)
 
     def decide(self, decision: str) -> None:
         """Approve or reject what waits in this conversation, and show what comes of it."""
@@ -88,7 +111,7 @@ class Chat:
             waiting = self._invoke({"session_id": self.session_id, "action": decision, "run_id": run["run_id"]})
             save(self._stack.items(), self._store)
         if waiting.get("pending", waiting):
-            show_answer(waiting)
+            show_answer(waiting, DECIDING)
         else:
             console.print("  [dim]nothing waits for approval[/]")
 
@@ -141,36 +164,27 @@ class Chat:
 
     def _line(self) -> str | None:
         try:
-            line = console.input(f"[{USER}]{'you':>8}[/]  ").strip()
-        except (EOFError, KeyboardInterrupt):
+            line = ask(f"{'you':>8}", USER).strip()
+        except EOFError:
             console.print()
             return None
         return None if line == "/quit" else line
 
 
-def save(items: list[Item], path: Path) -> None:
-    """Write a table's items to a file, all of them or none."""
-    fresh = path.with_suffix(".new")
-    with fresh.open("w") as lines:
-        for item in items:
-            lines.write(json.dumps(item, default=_encode_bytes, ensure_ascii=False) + "\n")
-    fresh.replace(path)
+def ask(who: str, style: str) -> str:
+    """Read a line, on a terminal with the arrow keys and what was typed before.
 
-
-def load(path: Path) -> list[Item]:
-    """Read the items that `save` wrote; none if it never did."""
-    if not path.exists():
-        return []
-    with path.open() as lines:
-        return [json.loads(line, object_hook=_decode_bytes) for line in lines]
-
-
-def _encode_bytes(value: bytes) -> dict[str, str]:
-    return {"base64": base64.b64encode(value).decode()}
-
-
-def _decode_bytes(value: dict[str, Any]) -> Any:
-    return base64.b64decode(value["base64"]) if value.keys() == {"base64"} else value
+    Raises:
+        EOFError: There is no more input.
+    """
+    prompt = Text.assemble((who, style), "  ")
+    if readline is None or not (sys.stdin.isatty() and console.is_terminal):
+        return console.input(prompt)
+    if "libedit" in (readline.__doc__ or ""):  # which would count the colours as letters
+        return input(prompt.plain)
+    with console.capture() as shown:
+        console.print(prompt, end="")
+    return input(re.sub(r"(\x1b\[[0-9;]*m)", "\001\\1\002", shown.get()))  # marked as taking no room
 
 
 def main() -> int:
@@ -180,10 +194,12 @@ def main() -> int:
     parser.add_argument("--store", type=Path, default=STORE, help="keeps the conversations (default: .work/chat.jsonl)")
     arguments = parser.parse_args()
     try:
-        with local_stack.running(announce) as stack:
-            stack.restore(load(arguments.store))
+        with claimed(arguments.store, arguments.session_id) as store, local_stack.running(announce) as stack:
+            announce_store(store, arguments.store)
+            stack.restore(load(store))
             console.print(f"The {stack.model['MODEL_PROVIDER']} model answers. /help lists what else there is.")
-            Chat(stack, arguments.session_id, arguments.store).run()
+            with Chat(stack, arguments.session_id, store) as chat:
+                chat.run()
     except RuntimeError as error:
         console.print(f"[bold red]the chat could not run:[/] {error}")
         return 1
@@ -191,4 +207,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(interrupts.run(main))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -26,6 +28,12 @@ def announce(step: str) -> None:
     console.print(f"==> {step}", markup=False)
 
 
+def announce_store(store: Path, wanted: Path) -> None:
+    """Say where conversations are kept, if it is not where they were meant to be."""
+    if store != wanted:
+        announce(f"the conversations are kept in {os.path.relpath(store)}")
+
+
 def heading(text: str) -> None:
     """Begin a part of the output."""
     console.print(Rule(Text(text, "dim"), align="left", style="dim"))
@@ -40,22 +48,28 @@ def say(who: str, style: str, text: str) -> None:
     console.print(grid)
 
 
-def show_answer(answer: Mapping[str, Any]) -> None:
-    """Show what the agent answered, or why it did not."""
+def show_answer(answer: Mapping[str, Any], deciding: str = "") -> None:
+    """Show what the agent answered, or why it did not.
+
+    Args:
+        answer: The function's.
+        deciding: How the person decides on what waits for approval, if anything does.
+    """
     for tool in answer.get("tools", []):
         say("tool", TOOL, tool)
     if "error" in answer:
         say("refused", "bold red", f"{answer['error']} (status {answer['status']})")
     elif "pending" in answer:
-        show_pending(answer["pending"])
+        show_pending(answer["pending"], deciding)
     else:
         say("agent", AGENT, answer["answer"])
 
 
-def show_pending(run: Mapping[str, Any]) -> None:
+def show_pending(run: Mapping[str, Any], deciding: str) -> None:
     """Show what a run waits for."""
     for call in run["approvals"]:
-        say("waits", "bold yellow", f"{call['tool']} {call['arguments']} needs approval")
+        needs = f"needs approval: {deciding}" if deciding else "needs approval"
+        say("waits", "bold yellow", f"{call['tool']} {call['arguments']} {needs}")
 
 
 def show_history(items: list[dict[str, Any]]) -> None:

@@ -10,19 +10,23 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from rich.panel import Panel
+from rich.text import Text
 
-from tools import local_stack
+from tools import interrupts, local_stack
 from tools.conversation import USER, announce, console, heading, say, show_answer, show_bill, show_stored
 from tools.emulation import rie
 from tools.local_stack import LocalStack
 
 EVENTS = Path(__file__).resolve().parents[1] / "events"
 CONVERSATION = ("first_turn", "tool_turn", "follow_up", "recall")
+NEEDED = {"tool_turn": "calculate"}
+"""Tools of the example agent that events are written for."""
 
 
 def main() -> int:
@@ -33,13 +37,13 @@ def main() -> int:
         with local_stack.running(announce) as stack:
             introduce(stack, wanted)
             for number, name in enumerate(CONVERSATION, start=1):
-                turn(stack, number, _event(name))
+                turn(stack, number, name)
             conclude(stack)
             if stack.model["MODEL_PROVIDER"] == "offline":  # others need not ask for the tool when they should
                 bad_day(stack)
             advise()
-    except RuntimeError as error:
-        console.print(f"[bold red]the demo could not run:[/] {error}")
+    except (RuntimeError, rie.FunctionError) as error:
+        console.print(Text.assemble(("the demo could not run: ", "bold red"), str(error)))
         return 1
     console.print(f"\n[dim]The demo took {time.monotonic() - began:.1f} s.[/]")
     return 0
@@ -64,14 +68,34 @@ def introduce(stack: LocalStack, wanted: str) -> None:
     )
 
 
-def turn(stack: LocalStack, number: int, event: dict[str, Any]) -> None:
-    """Play one turn in an environment of its own, which is killed afterwards."""
+def turn(stack: LocalStack, number: int, name: str) -> None:
+    """Play one turn in an environment of its own, which is killed afterwards.
+
+    Raises:
+        rie.FunctionError: The function failed; the message has the last of its log.
+    """
+    event = _event(name)
     with stack.environment() as environment:
-        with console.status("a cold start …"):
-            invocation = environment.invoke(event)
+        try:
+            with console.status("a cold start …"):
+                invocation = environment.invoke(event)
+        except rie.FunctionError as error:
+            raise rie.FunctionError(error.kind, f"{error}\n\n{_end_of(environment.log)}") from error
         heading(f"environment {number}, cold start {invocation.seconds:.1f} s")
         say("you", USER, event["message"])
         show_answer(invocation.answer)
+    if name in NEEDED and NEEDED[name] not in invocation.answer.get("tools", []):
+        explain_script(NEEDED[name])
+
+
+def explain_script(tool: str) -> None:
+    """Say why a part of the demo shows less than it could: what people say in it is fixed, the agent is not."""
+    say(
+        "script",
+        "dim",
+        f"These lines were written for the example's tool {tool}, which this agent did not use. "
+        "`make chat` lets you say what your tools are for.",
+    )
 
 
 def conclude(stack: LocalStack) -> None:
@@ -83,8 +107,13 @@ def conclude(stack: LocalStack) -> None:
 
 
 def bad_day(stack: LocalStack) -> None:
-    """Deliver everything twice, to two environments at once."""
-    with stack.environment() as one, stack.environment() as other, ThreadPoolExecutor() as pool:
+    """Deliver everything twice, to two environments at once.
+
+    Raises:
+        rie.FunctionError: The function failed.
+    """
+    # The threads outlive the environments, since they wait for these: whoever is interrupted kills these first.
+    with ThreadPoolExecutor() as pool, stack.environment() as one, stack.environment() as other:
 
         def at_once(event: dict[str, Any]) -> list[dict[str, Any]]:
             return [
@@ -101,16 +130,23 @@ def bad_day(stack: LocalStack) -> None:
         asked = sorted(at_once(request), key=lambda answer: int(answer["status"]))
         for answer in asked:
             show_answer(answer)
-        say("you", USER, "approve")
-        decisions = at_once(_event("approve") | owner | {"run_id": asked[0]["pending"]["run_id"]})
-        for answer in sorted(decisions, key=lambda answer: int(answer["status"])):
-            show_answer(answer)
-        refunds = sum(environment.log.count("refund issued") for environment in (one, other))
-        say("tool", "magenta", f"issue_refund ran {'once' if refunds == 1 else f'{refunds} times'}")
+        if pending := asked[0].get("pending"):
+            decide_twice(at_once, _event("approve") | owner | {"run_id": pending["run_id"]})
+            refunds = sum(environment.log.count("refund issued") for environment in (one, other))
+            say("tool", "magenta", f"issue_refund ran {'once' if refunds == 1 else f'{refunds} times'}")
+        else:
+            explain_script("issue_refund, with needs_approval")
         history = _event("history") | owner
         for who in (request["owner"], "mallory"):
             found = one.invoke(history | {"owner": who}).answer["items"]
             say("history", "dim", f"{who} finds {len(found)} items")
+
+
+def decide_twice(at_once: Callable[[dict[str, Any]], list[dict[str, Any]]], approval: dict[str, Any]) -> None:
+    """Approve what waits, twice; one of the answers is a refusal."""
+    say("you", USER, "approve")
+    for answer in sorted(at_once(approval), key=lambda answer: int(answer["status"])):
+        show_answer(answer)
 
 
 def advise() -> None:
@@ -125,6 +161,10 @@ def advise() -> None:
     )
 
 
+def _end_of(log: str, lines: int = 12) -> str:
+    return "\n".join(log.strip().splitlines()[-lines:])
+
+
 def _event(name: str) -> dict[str, Any]:
     event: dict[str, Any] = json.loads((EVENTS / f"{name}.json").read_text())
     return event
@@ -137,4 +177,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(interrupts.run(main))

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tools import local_dynamodb
+from tools import interrupts, local_dynamodb
 from tools.emulation import rie
 from tools.emulation.sam import ROOT, build, sam
 from tools.local_stack import ANSWERS, TABLE, new_tables
@@ -116,4 +116,4 @@ def is_right(name: str, answer: Mapping[str, Any]) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(interrupts.run(main))

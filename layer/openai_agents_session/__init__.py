@@ -12,6 +12,10 @@ In an AWS Lambda handler, see ``openai_agents_session.environment``.
 
 from __future__ import annotations
 
+from pathlib import Path as _Path
+from typing import TYPE_CHECKING
+
+from . import _installation
 from .dynamodb import DynamoDBSession, Lease, create_table_if_not_exists
 from .errors import (
     AccessDeniedError,
@@ -62,5 +66,15 @@ __all__ = [
     "TableNotFoundError",
     "UnavailableError",
     "WrongOwnerError",
+    "__version__",
     "create_table_if_not_exists",
 ]
+
+__version__ = _installation.VERSION
+
+_installation.warn_of_other(_Path(__file__).parent)
+
+if not TYPE_CHECKING:  # a type checker would take every name for one that is here
+
+    def __getattr__(name: str) -> object:
+        raise _installation.missing(name)

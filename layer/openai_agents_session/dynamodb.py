@@ -29,7 +29,7 @@ from .storage.description import RecoveryReport, SessionInfo
 from .storage.items import Items, from_batch
 from .storage.keys import SEPARATOR, SESSION_ID_LIMIT_BYTES
 from .storage.operations import SessionStore
-from .storage.retry import GRACE_SECONDS, RetryBudget, deadline
+from .storage.retry import GRACE_SECONDS, RetryBudget, current_deadline, deadline
 from .storage.table import Table
 from .tool_calls import whole_start
 
@@ -217,7 +217,7 @@ class DynamoDBSession:
 
     async def close(self) -> None:
         """Refuse further work, and close the client if the session made it. May be called again."""
-        async with self._serial:  # what is in flight ends first
+        async with self._serial.lock():  # what is in flight ends first
             self._closed = True
             client, self._owned_client = self._owned_client, None
             if client is not None:
@@ -362,12 +362,17 @@ class DynamoDBSession:
 
     async def _release_lease(self) -> None:
         """Give back what this object holds. What cannot be given back runs out: no reason for the turn to fail."""
+        lock = self._serial.lock()
         try:
-            async with self._serial:
+            await self._acquired(lock)
+            try:
                 await self._store.release_lease()
+            finally:
+                lock.release()
         except SessionError as error:
             _logger.warning("the lease of session %r could not be given back: %s", self.session_id, error)
         finally:
+            self._store.lease = None
             self._has_lease = False
 
     async def _extend_lease(self, seconds: float) -> None:
@@ -392,10 +397,25 @@ class DynamoDBSession:
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[None]:
         """One operation at a time: the receipts tell a writer's last commit only."""
-        async with self._serial:
+        lock = self._serial.lock()
+        await self._acquired(lock)
+        try:
             if self._closed:
                 raise SessionClosedError(f"session {self.session_id!r} is closed")
             yield
+        finally:
+            lock.release()
+
+    async def _acquired(self, lock: asyncio.Lock) -> None:
+        """Wait for the operation under way, but not beyond the deadline of the turn."""
+        try:
+            async with asyncio.timeout_at(current_deadline()):
+                await lock.acquire()
+        except TimeoutError as error:
+            raise UnavailableError(
+                f"session {self.session_id!r}: another operation of this object was under way until the turn's deadline; "
+                "nothing was sent"
+            ) from error
 
     def _limit(self, limit: Any) -> int | None:
         settings: Any = self._session_settings

@@ -156,13 +156,13 @@ class PendingRuns:
         if not calls:
             raise InvalidInputError("a run is parked for calls that need approval, and there are none")
         run = PendingRun(secrets.token_hex(8), state, calls, "pending", self._store.now())
-        async with self._serial:
+        async with self._serial.lock():
             await _settled(self._store.replace(0, self._batch(run.to_items())))
         return run
 
     async def get(self) -> PendingRun | None:
         """The parked run, whether it is still to be decided or being resumed; None when there is none."""
-        async with self._serial:
+        async with self._serial.lock():
             run, _ = await self._read()
             return run
 
@@ -186,7 +186,7 @@ class PendingRuns:
             RunNotPendingError: It is not pending (any more).
             OutcomeUnknownError: The answer was lost: it may have been claimed, and must not be resumed.
         """
-        async with self._serial:
+        async with self._serial.lock():
             run, commit = await self._read()
             if run is None or commit is None or run.run_id != run_id or run.status != "pending":
                 raise _not_pending(run_id)
@@ -201,7 +201,7 @@ class PendingRuns:
 
     async def settle(self, run_id: str) -> None:
         """Remove a run that was resumed to its end. Does nothing when another has been parked since."""
-        async with self._serial:
+        async with self._serial.lock():
             cleared = False
             while not cleared:
                 run, commit = await self._read()
@@ -212,7 +212,7 @@ class PendingRuns:
 
     async def discard(self) -> None:
         """Remove whatever is parked, decided or not."""
-        async with self._serial:
+        async with self._serial.lock():
             await _settled(self._store.clear())
 
     def _batch(self, items: list[dict[str, Any]]) -> Any:

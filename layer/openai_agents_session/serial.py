@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from types import TracebackType
 
 from .errors import EventLoopError
 
@@ -26,20 +25,12 @@ class Serial:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = asyncio.Lock()
 
-    async def __aenter__(self) -> None:
-        """Wait for the operation under way.
+    def lock(self) -> asyncio.Lock:
+        """The lock, to be held for one operation.
 
         Raises:
             EventLoopError: The object is used in another event loop, which still exists.
         """
-        await self._bound().acquire()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._lock.release()
-
-    def _bound(self) -> asyncio.Lock:
         loop = asyncio.get_running_loop()
         if self._loop is loop:
             return self._lock

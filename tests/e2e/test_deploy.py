@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tools import interpreters
 from tools.emulation import ministack, rie
 from tools.emulation.ministack import LocalAws
 from tools.emulation.sam import ROOT, build, overrides, sam
@@ -97,8 +98,9 @@ def test_a_stack_from_its_first_day_to_its_last(aws: LocalAws, tmp_path: Path) -
 
 def test_sam_builds_for_the_other_architecture_too(tmp_path: Path) -> None:
     (other,) = ARCHITECTURES.keys() - {rie.architecture()}
-    artifacts = build(tmp_path, Architecture=other, PythonVersion="3.12")
-    assert_artifacts_are_ours(artifacts, other, "3.12")
+    python = "3.12" if interpreters.find("3.12") else rie.python_version()
+    artifacts = build(tmp_path, Architecture=other, PythonVersion=python)
+    assert_artifacts_are_ours(artifacts, other, python)
 
 
 def assert_artifacts_are_ours(artifacts: Path, arch: str, python: str) -> None:

@@ -1,14 +1,20 @@
-"""`make demo` and `make chat`, as a newcomer runs them."""
+"""`make demo` and `make chat`, as a newcomer runs them, and changes them."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from tools import chat, local_stack
+import pytest
+
+from tests.support.terminal import Terminal
+from tools import chat_store, conversation, demo, local_stack
 from tools.emulation import rie
+
+LEFT, UP = "\x1b[D", "\x1b[A"
 
 
 def run(*arguments: str | Path, typed: str = "") -> str:
@@ -53,7 +59,7 @@ def test_a_chat_is_picked_up_again_by_its_id(tmp_path: Path) -> None:
     assert "bob" in shown
     assert "there is no /nonsense" in shown
     assert "requests" in shown
-    assert [item["session_id"]["S"] for item in chat.load(store)] == ["bob"]
+    assert [item["session_id"]["S"] for item in chat_store.load(store)] == ["bob"]
 
 
 def test_what_waits_in_a_chat_is_approved_there_after_a_restart(tmp_path: Path) -> None:
@@ -68,9 +74,9 @@ def test_what_waits_in_a_chat_is_approved_there_after_a_restart(tmp_path: Path) 
 
 def test_the_store_of_a_chat_keeps_binary_values(tmp_path: Path) -> None:
     items = [{"session_id": {"S": "größe"}, "state": {"B": b"\x00\xff"}, "ttl": {"N": "1"}}]
-    chat.save(items, tmp_path / "chat.jsonl")
-    assert chat.load(tmp_path / "chat.jsonl") == items
-    assert chat.load(tmp_path / "absent.jsonl") == []
+    chat_store.save(items, tmp_path / "chat.jsonl")
+    assert chat_store.load(tmp_path / "chat.jsonl") == items
+    assert chat_store.load(tmp_path / "absent.jsonl") == []
 
 
 def test_the_model_is_openais_with_a_key_and_offline_without() -> None:
@@ -78,3 +84,89 @@ def test_the_model_is_openais_with_a_key_and_offline_without() -> None:
     assert local_stack.chosen_model({"OPENAI_API_KEY": "k"}) == {"MODEL_PROVIDER": "openai", "OPENAI_API_KEY": "k"}
     assert local_stack.chosen_model({"MODEL_BASE_URL": "u"}) == {"MODEL_PROVIDER": "compatible", "MODEL_BASE_URL": "u"}
     assert local_stack.chosen_model({"OPENAI_API_KEY": "k", "MODEL_PROVIDER": "offline"})["MODEL_PROVIDER"] == "offline"
+
+
+AGENT = (rie.FUNCTION / "agent.py").read_text()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "explained"),
+    [
+        ("tools=[calculate, issue_refund]", "tools=[]", ("calculate", "issue_refund, with needs_approval")),
+        ("@function_tool(needs_approval=True)", "@function_tool", ("issue_refund, with needs_approval",)),
+    ],
+    ids=["no tools", "no approval"],
+)
+def test_a_demo_of_another_agent_plays_what_it_can_and_says_what_its_lines_were_for(
+    old: str, new: str, explained: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, shown = demo_of(AGENT.replace(old, new), tmp_path, monkeypatch)
+    assert code == 0
+    for tool in explained:
+        assert f"the example's tool {tool}, which this agent did not use" in shown
+    assert shown.count("the example's tool") == len(explained)
+    assert "Your name is Ada." in shown
+    assert "mallory finds 0 items" in shown
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [(AGENT + "\nimport nonsense\n", "No module named 'nonsense'"), (AGENT + "\ndef unfinished(:\n", "invalid syntax")],
+    ids=["import", "syntax"],
+)
+def test_a_demo_of_an_agent_that_fails_says_why(
+    source: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, shown = demo_of(source, tmp_path, monkeypatch)
+    assert code == 1
+    assert "the demo could not run" in shown
+    assert told in shown
+
+
+def demo_of(agent: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
+    """The demo's exit code and what it shows, with another agent.py."""
+    function = folder / "agent"
+    shutil.copytree(rie.FUNCTION, function)
+    (function / "agent.py").write_text(agent)
+    monkeypatch.setattr(rie, "FUNCTION", function)
+    monkeypatch.setattr(sys, "argv", ["demo"])
+    for name in local_stack.MODEL_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    with conversation.console.capture() as shown:
+        code = demo.main()
+    return code, " ".join(shown.get().split())
+
+
+def test_two_chats_at_once_keep_a_file_each_and_each_is_found_again(tmp_path: Path) -> None:
+    wanted = tmp_path / "chat.jsonl"
+    with chat_store.claimed(wanted, "ada") as one, chat_store.claimed(wanted, "bob") as two:
+        assert (one.name, two.name) == ("chat.jsonl", "chat-2.jsonl")
+        for path, session_id in ((one, "ada"), (two, "bob")):
+            chat_store.save([{"session_id": {"S": session_id}}], path)
+    with chat_store.claimed(wanted, "bob") as path:
+        assert path == two, "the file that knows the conversation comes before the first"
+        with chat_store.claimed(wanted, "bob") as other, chat_store.claimed(wanted, "carol") as third:
+            assert (other.name, third.name) == ("chat.jsonl", "chat-3.jsonl")
+    with chat_store.claimed(wanted, "carol") as path:
+        assert path == one, "a new conversation goes into the first file"
+
+
+def test_a_chat_on_a_terminal_has_line_editing_and_says_how_to_approve(tmp_path: Path) -> None:
+    store = tmp_path / "chat.jsonl"
+    command = [sys.executable, "-m", "tools.chat", "ada", "--store", str(store)]
+    variables = {name: value for name, value in os.environ.items() if name not in local_stack.MODEL_VARIABLES}
+    with Terminal(command, rie.ROOT, variables) as terminal:
+        terminal.sees("you")
+        terminal.type("Hello, my nam is Ada" + LEFT * 7 + "e\r")
+        terminal.sees("Nice to meet you, Ada.")
+        terminal.sees("     you", times=2)
+        terminal.type("Refund 25 euros for order A-17\r")
+        terminal.sees("needs approval: /approve or /reject")
+        terminal.sees("     you", times=3)
+        terminal.type(UP + UP + "\r")
+        terminal.sees("a run waits for approval")
+        terminal.type("/quit\r")
+        assert terminal.ends() == 0
+        assert "^[" not in terminal.shown
+    said = [line for line in store.read_text().splitlines() if "my name is Ada" in line]
+    assert said

@@ -7,12 +7,16 @@ import re
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
+import yaml
 
-from tools.emulation.sam import ROOT, expand, lint, sam
+from tools.emulation.sam import ROOT, expand, expand_each, lint, sam
 
 SECRET = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:openai-AbCdEf"
 WEB_ADAPTER = "arn:aws:lambda:eu-central-1:753240598075:layer:LambdaAdapterLayerX86:27"
+TABLE_KEY, STACK_KEY, MODEL_KEY = (f"arn:aws:kms:eu-central-1:123456789012:key/{name}" for name in "tsm")
+TOPIC = "arn:aws:sns:eu-central-1:123456789012:ops"
 VARIANTS: list[dict[str, str]] = [
     {},
     {"Architecture": "arm64", "PythonVersion": "3.12", "SnapStart": "true"},
@@ -24,8 +28,26 @@ VARIANTS: list[dict[str, str]] = [
     },
     {"JwtIssuer": "https://login.example.com/", "JwtAudience": "agent"},
     {"WebAdapterLayerArn": WEB_ADAPTER, "ServePage": "true"},
-    {"KeepTable": "false", "LogRetentionDays": "90"},
+    {"KeepTable": "false", "TableDeletionProtection": "false", "TableRecovery": "false", "LogRetentionDays": "90"},
+    {"TableName": "chats", "TableKmsKeyArn": TABLE_KEY, "WebAdapterLayerArn": WEB_ADAPTER},
+    {
+        "TableKmsKeyArn": TABLE_KEY,
+        "KmsKeyArn": STACK_KEY,
+        "OpenAIKeyKmsKeyArn": MODEL_KEY,
+        "OpenAIKeySecretArn": SECRET,
+        "AlarmTopicArn": TOPIC,
+    },
 ]
+DISPOSABLE, ADOPTED, ENCRYPTED = VARIANTS[6:]
+
+
+class Loader(yaml.SafeLoader):
+    """Reads a template, whose short forms of functions do not matter here."""
+
+
+Loader.add_multi_constructor("!", lambda loader, suffix, node: None)
+TEMPLATE: dict[str, Any] = yaml.load((ROOT / "template.yaml").read_text(), Loader)  # noqa: S506 - a SafeLoader
+PARAMETERS: dict[str, dict[str, Any]] = TEMPLATE["Parameters"]
 VARIANT = pytest.mark.parametrize("parameters", VARIANTS, ids=lambda parameters: ",".join(parameters) or "defaults")
 
 
@@ -34,51 +56,150 @@ def test_sam_finds_nothing_to_object_to() -> None:
 
 
 def test_cloudformation_would_find_nothing_to_object_to(tmp_path: Path) -> None:
-    assert lint([expand(**parameters).expanded for parameters in VARIANTS], tmp_path) == ""
+    assert lint([expansion.expanded for expansion in expand_each(VARIANTS)], tmp_path) == ""
+
+
+def another(spec: dict[str, Any]) -> str:
+    """A value other than a parameter's default."""
+    return next(str(value) for value in spec.get("AllowedValues", ["7777"]) if value != spec["Default"])
+
+
+def test_each_parameter_names_another_version_and_changes_the_function() -> None:
+    """SAM names a version by a hash of properties, and Lambda publishes none of a function that has not changed."""
+    changes: list[dict[str, str]] = [{}, *({name: another(spec)} for name, spec in PARAMETERS.items())]
+    expansions = [expansion.resources for expansion in expand_each(changes)]
+    versions = [next(name for name in resources if name.startswith("AgentFunctionVersion")) for resources in expansions]
+    functions = [json.dumps(resources["AgentFunction"]["Properties"]) for resources in expansions]
+    assert len(set(versions)) == len(set(functions)) == len(changes)
+    for version, resources in zip(versions, expansions, strict=True):
+        alias = resources["AgentFunctionAliaslive"]["Properties"]
+        assert alias["FunctionVersion"] == {"Fn::GetAtt": [version, "Version"]}
+
+
+@pytest.mark.parametrize("function", ["AgentFunction", "StreamingFunction"])
+def test_the_parameters_are_in_each_functions_environment_and_fit(function: str) -> None:
+    values = {name: str(spec["Default"]) for name, spec in PARAMETERS.items()} | ENCRYPTED | VARIANTS[4] | VARIANTS[5]
+    variables = expand(**values).resources[function]["Properties"]["Environment"]["Variables"]
+    assert json.loads(variables["STACK_PARAMETERS"]) == values
+    assert len(json.dumps(variables)) < 3072  # Lambda takes 4 KB, names and values together
+
+
+@pytest.mark.parametrize("layer", ["SessionLayer"])
+def test_a_new_layer_is_a_new_version(layer: str) -> None:
+    text = (ROOT / "template.yaml").read_text()
+    resource = text.partition(f"  {layer}:\n")[2].partition("\n\n")[0]
+    assert "PublishLambdaVersion: true" in resource  # test_update.py shows what it does
 
 
 @pytest.mark.parametrize(
-    ("parameters", "name", "policy"), [(VARIANTS[0], "KeptSessions", "Retain"), (VARIANTS[-1], "Sessions", "Delete")]
+    ("parameters", "policy", "flag", "encryption"),
+    [
+        (VARIANTS[0], "Retain", True, {"SSEEnabled": True}),
+        (DISPOSABLE, "Delete", False, {"SSEEnabled": True}),
+        (ENCRYPTED, "Retain", True, {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": TABLE_KEY}),
+    ],
+    ids=["defaults", "disposable", "encrypted"],
 )
 def test_the_table_expires_encrypts_recovers_and_stays_as_asked(
-    parameters: dict[str, str], name: str, policy: str
+    parameters: dict[str, str], policy: str, flag: bool, encryption: dict[str, Any]
 ) -> None:
-    table = expand(**parameters).resources[name]
-    assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == (policy, policy)
+    table = expand(**parameters).resources["KeptSessions"]
+    assert table["DeletionPolicy"] == policy
+    assert table["UpdateReplacePolicy"] == "Retain"  # no update deletes it, whatever it may be asked for
     assert table["Properties"] == {
         "KeySchema": [{"AttributeName": "session_id", "KeyType": "HASH"}],
         "AttributeDefinitions": [{"AttributeName": "session_id", "AttributeType": "S"}],
         "BillingMode": "PAY_PER_REQUEST",
+        "DeletionProtectionEnabled": flag,
         "TimeToLiveSpecification": {"AttributeName": "ttl", "Enabled": True},
-        "SSESpecification": {"SSEEnabled": True},
-        "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True},
+        "SSESpecification": encryption,
+        "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": flag},
     }
 
 
-def statements(**parameters: str) -> dict[str, dict[str, Any]]:
-    """What the function's own policy allows, by the statements' names."""
-    role = expand(**parameters).only("AWS::IAM::Role")["Properties"]
-    (policy,) = role["Policies"]
+@pytest.mark.parametrize(
+    "parameters", [VARIANTS[0], DISPOSABLE, ENCRYPTED], ids=["defaults", "disposable", "encrypted"]
+)
+def test_every_table_expires_and_is_recovered_and_encrypted_alike(parameters: dict[str, str]) -> None:
+    tables = [table["Properties"] for table in expand(**parameters).of_type("AWS::DynamoDB::Table")]
+    assert all(table["TimeToLiveSpecification"]["Enabled"] for table in tables)
+    for name in ("SSESpecification", "PointInTimeRecoverySpecification"):
+        assert all(table[name] == tables[0][name] for table in tables)
+
+
+@VARIANT
+def test_there_is_one_table_of_conversations_whatever_the_parameters(parameters: dict[str, str]) -> None:
+    names = {name for name in expand(**parameters).resources if name.endswith("Sessions")}
+    assert names == (set() if parameters == ADOPTED else {"KeptSessions"})
+
+
+def test_policies_environment_and_alarms_point_to_an_adopted_table() -> None:
+    expansion = expand(**ADOPTED)
+    for function in expansion.of_type("AWS::Lambda::Function"):
+        assert function["Properties"]["Environment"]["Variables"]["SESSION_TABLE"] == "chats"
+    assert statements(**ADOPTED)["Sessions"]["Resource"]["Fn::Sub"].endswith(":table/chats")
+    alarm = expansion.resources["TableAlarm"]["Properties"]
+    assert alarm["Dimensions"] == [{"Name": "TableName", "Value": "chats"}]
+    assert expansion.decided["Outputs"]["TableName"]["Value"] == "chats"
+    assert "KeptSessions" not in json.dumps(expansion.decided)
+
+
+def statements(function: str = "AgentFunction", **parameters: str) -> dict[str, dict[str, Any]]:
+    """What a function may do, by the statements' names: the one policy of its role."""
+    expansion = expand(**parameters)
+    (role,) = expansion.resources[function]["Properties"]["Role"]["Fn::GetAtt"][:1]
+    properties = expansion.resources[role]["Properties"]
+    assert "ManagedPolicyArns" not in properties
+    (policy,) = properties["Policies"]
     return {statement["Sid"]: statement for statement in policy["PolicyDocument"]["Statement"]}
 
 
 def test_the_function_may_do_to_its_table_what_the_library_does_and_no_more() -> None:
-    source = (ROOT / "layer" / "openai_agents_session" / "table.py").read_text()
-    used = {name.title().replace("_", "") for name in re.findall(r'"((?:[a-z]+_)+items?)"', source)}
+    package = ROOT / "layer" / "openai_agents_session"
+    sources = [file.read_text() for file in package.rglob("*.py") if "cli" not in file.parts]
+    used = {name.title().replace("_", "") for text in sources for name in re.findall(r'"((?:[a-z]+_)+items?)"', text)}
     assert {"GetItem", "PutItem"} <= used
-    assert statements().keys() == {"Sessions", "Answers", "Messages"}
+    assert statements().keys() == {"Sessions", "Answers", "Messages", "Logs", "Traces"}
     allowed = statements()["Sessions"]
     assert set(allowed["Action"]) == {f"dynamodb:{name}" for name in used}
 
 
-@pytest.mark.parametrize(("parameters", "table"), [(VARIANTS[0], "KeptSessions"), (VARIANTS[-1], "Sessions")])
-def test_the_function_may_touch_its_own_table_alone(parameters: dict[str, str], table: str) -> None:
-    assert statements(**parameters)["Sessions"]["Resource"] == {"Fn::GetAtt": [table, "Arn"]}
-    variables = expand(**parameters).only("AWS::Lambda::Function")["Properties"]["Environment"]["Variables"]
-    assert variables["SESSION_TABLE"] == {"Ref": table}
+def test_the_function_may_touch_its_own_table_alone() -> None:
+    assert statements()["Sessions"]["Resource"] == {"Fn::GetAtt": ["KeptSessions", "Arn"]}
+    variables = expand().only("AWS::Lambda::Function")["Properties"]["Environment"]["Variables"]
+    assert variables["SESSION_TABLE"] == {"Ref": "KeptSessions"}
 
 
-def test_answers_expire_and_the_function_may_do_with_them_what_powertools_does_and_no_more() -> None:
+def test_the_function_that_streams_may_do_the_same_but_for_the_queue_and_the_traces() -> None:
+    agent, streaming = (statements(name, **VARIANTS[5]) for name in ("AgentFunction", "StreamingFunction"))
+    assert agent.keys() - streaming.keys() == {"Messages", "Traces"}
+    assert streaming.items() <= agent.items()
+
+
+def test_a_key_of_ones_own_may_be_used_for_what_it_encrypts_alone() -> None:
+    allowed = statements(**ENCRYPTED)
+    kms = {
+        name: (statement["Resource"], statement["Condition"]["StringEquals"]["kms:ViaService"]["Fn::Sub"])
+        for name, statement in allowed.items()
+        if "kms:" in json.dumps(statement["Action"])
+    }
+    assert kms == {
+        "TableKey": (TABLE_KEY, "dynamodb.${AWS::Region}.${AWS::URLSuffix}"),
+        "MessagesKey": (STACK_KEY, "sqs.${AWS::Region}.${AWS::URLSuffix}"),
+        "ModelKeyKey": (MODEL_KEY, "secretsmanager.${AWS::Region}.${AWS::URLSuffix}"),
+    }
+    assert allowed["MessagesKey"]["Action"] == allowed["ModelKeyKey"]["Action"] == "kms:Decrypt"
+    assert "kms:Decrypt" in allowed["TableKey"]["Action"]
+    parameter = {"OpenAIKeyParameterName": "/openai/key", "OpenAIKeyKmsKeyArn": MODEL_KEY}
+    condition = statements(**parameter)["ModelKeyKey"]["Condition"]["StringEquals"]
+    assert condition["kms:ViaService"]["Fn::Sub"].startswith("ssm.")
+    resources = expand(**ENCRYPTED).resources
+    assert {resources[name]["Properties"]["KmsMasterKeyId"] for name in ("Messages", "DeadMessages")} == {STACK_KEY}
+    assert {resources[name]["Properties"]["KmsKeyId"] for name in ("AgentLogs", "ApiLogs")} == {STACK_KEY}
+    assert "kms" not in json.dumps(expand().resources).lower().replace("kmskeyarn", "")
+
+
+def test_the_answers_table_is_what_powertools_needs_and_no_more_may_be_done_with_it() -> None:
     resources = expand().resources
     table = resources["Answers"]["Properties"]
     assert table["TimeToLiveSpecification"] == {"AttributeName": "expiration", "Enabled": True}
@@ -101,6 +222,23 @@ def test_messages_come_in_order_fail_one_by_one_and_do_not_come_for_ever() -> No
     assert source["EventSourceArn"] == statements()["Messages"]["Resource"] == {"Fn::GetAtt": ["Messages", "Arn"]}
 
 
+@pytest.mark.parametrize("seconds", [5, 60, 900])
+def test_a_message_stays_hidden_for_longer_than_it_can_be_served(seconds: int) -> None:
+    hidden = int(expand(TimeoutSeconds=str(seconds)).resources["Messages"]["Properties"]["VisibilityTimeout"])
+    assert 6 * seconds <= hidden <= 43_200  # what AWS advises, and what SQS takes
+
+
+def test_the_api_limits_its_callers_and_writes_an_access_log_that_says_nothing_of_them() -> None:
+    resources = expand(ApiRateLimit="7", ApiBurstLimit="9", LogRetentionDays="90").resources
+    stage = resources["ApiStage"]["Properties"]
+    assert stage["DefaultRouteSettings"] == {"ThrottlingRateLimit": "7", "ThrottlingBurstLimit": "9"}
+    assert stage["AccessLogSettings"]["DestinationArn"] == {"Fn::GetAtt": ["ApiLogs", "Arn"]}
+    line = json.loads(stage["AccessLogSettings"]["Format"])
+    assert {"$context.requestId", "$context.status", "$context.routeKey"} <= set(line.values())
+    assert "$context.path" not in line.values()
+    assert resources["ApiLogs"]["Properties"]["RetentionInDays"] == "90"
+
+
 def emitted_metrics() -> set[str]:
     """What the function's code counts and measures."""
     sources = [file.read_text() for file in (ROOT / "functions" / "agent").glob("*.py")]
@@ -120,21 +258,39 @@ def test_the_dashboard_shows_what_the_function_emits() -> None:
     assert shown <= emitted_metrics()
 
 
-def test_alarms_watch_the_function_its_store_and_its_queue() -> None:
-    expansion = expand(AlarmTopicArn="arn:aws:sns:eu-central-1:123456789012:ops")
-    alarms = [alarm["Properties"] for alarm in expansion.of_type("AWS::CloudWatch::Alarm")]
+def test_alarms_watch_the_functions_their_store_their_queue_and_their_model() -> None:
+    alarms = expand(**VARIANTS[5], AlarmTopicArn=TOPIC).of_type("AWS::CloudWatch::Alarm")
     watched = {
-        (alarm["Namespace"], alarm["MetricName"])
+        (
+            str(alarm["Properties"]["Namespace"]),
+            alarm["Properties"]["MetricName"],
+            json.dumps(alarm["Properties"].get("Dimensions")),
+        )
         for alarm in alarms
-        if "MetricName" in alarm and isinstance(alarm["Namespace"], str)
     }
-    assert {("AWS/Lambda", "Errors"), ("AWS/Lambda", "Throttles")} <= watched
-    assert ("AWS/SQS", "ApproximateNumberOfMessagesVisible") in watched
-    ours = {alarm["MetricName"] for alarm in alarms} & emitted_metrics()
-    assert {"StoreConflicts", "Answers504"} <= ours
-    assert all(alarm["AlarmActions"] == ["arn:aws:sns:eu-central-1:123456789012:ops"] for alarm in alarms)
+    for function in ("AgentFunction", "StreamingFunction"):
+        for metric in ("Errors", "Throttles"):
+            dimension = [{"Name": "FunctionName", "Value": {"Ref": function}}]
+            assert ("AWS/Lambda", metric, json.dumps(dimension)) in watched
+    names = {(namespace, metric) for namespace, metric, _dimensions in watched}
+    assert {("AWS/SQS", "ApproximateNumberOfMessagesVisible"), ("AWS/DynamoDB", "WriteThrottleEvents")} <= names
+    ours = {metric for _namespace, metric in names} & emitted_metrics()
+    assert {"StoreConflicts", "Answers502", "Answers504"} <= ours
+    assert all(alarm["Properties"]["AlarmActions"] == [TOPIC] for alarm in alarms)
     silent = expand().of_type("AWS::CloudWatch::Alarm")
     assert not any(alarm["Properties"].get("AlarmActions") for alarm in silent)
+
+
+def test_a_key_that_the_provider_refuses_is_told_by_the_name_of_its_clients_error() -> None:
+    resources = expand().resources
+    pattern = resources["KeyRefusals"]["Properties"]["FilterPattern"]
+    for name in re.findall(r'exception_name = "(\w+)"', pattern):
+        assert issubclass(getattr(openai, name), openai.APIStatusError)
+    assert "AuthenticationError" in pattern
+    (transformation,) = resources["KeyRefusals"]["Properties"]["MetricTransformations"]
+    alarm = resources["KeyAlarm"]["Properties"]
+    for key in ("MetricName", "Namespace"):
+        assert alarm[key] == transformation[key if key == "MetricName" else "MetricNamespace"]
 
 
 def test_the_function_may_read_the_key_that_it_is_told_of() -> None:
@@ -146,13 +302,14 @@ def test_the_function_may_read_the_key_that_it_is_told_of() -> None:
 
 
 @VARIANT
-def test_no_policy_of_ours_holds_a_wildcard(parameters: dict[str, str]) -> None:
-    for statement in statements(**parameters).values():
-        assert "*" not in json.dumps([statement["Action"], statement["Resource"]])
+def test_no_policy_of_ours_holds_a_wildcard_but_where_aws_has_no_resources(parameters: dict[str, str]) -> None:
+    for name, statement in statements(**parameters).items():
+        assert "*" not in json.dumps(statement["Action"])
+        assert ("*" in json.dumps(statement["Resource"])) == (name == "Traces")
 
 
 def test_logs_are_kept_as_long_as_asked_and_no_longer() -> None:
-    expansion = expand(KeepTable="false", LogRetentionDays="90")
+    expansion = expand(LogRetentionDays="90")
     assert expansion.resources["AgentLogs"]["Properties"]["RetentionInDays"] == "90"
     for function in expansion.of_type("AWS::Lambda::Function"):
         assert function["Properties"]["LoggingConfig"]["LogGroup"] == {"Ref": "AgentLogs"}
@@ -212,7 +369,6 @@ def test_the_streaming_function_exists_only_with_an_adapter() -> None:
     assert told.items() <= more.items()
     assert more["AWS_LWA_INVOKE_MODE"] == "response_stream"
     assert more["AWS_LWA_PORT"] == more["PORT"]
-    assert streaming["Role"] == agent["Role"]  # whose statements the other tests look at
 
 
 def test_the_streaming_function_is_told_all_that_it_reads() -> None:
@@ -248,3 +404,32 @@ def test_the_function_is_told_all_that_it_reads() -> None:
 def test_what_a_user_needs_afterwards_is_an_output() -> None:
     outputs = expand().decided["Outputs"].keys()
     assert {"SessionLayerArn", "FunctionName", "FunctionUrl", "ApiUrl", "TableName"} <= outputs
+
+
+def test_the_readme_lists_every_parameter_as_the_template_has_it() -> None:
+    section = (ROOT / "README.md").read_text().split("### Parameters of the template")[1].split("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| `")]
+    defaults = {name: str(spec["Default"]) for name, spec in PARAMETERS.items()}
+    assert rows == [
+        f"| `{name}` | {defaults[name] and f'`{defaults[name]}`'} | {spec['Description']} |"
+        for name, spec in PARAMETERS.items()
+    ]
+
+
+def test_every_parameter_is_in_a_group_and_every_rule_says_what_to_do() -> None:
+    groups = TEMPLATE["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    assert sorted(name for group in groups for name in group["Parameters"]) == sorted(PARAMETERS)
+    for rule in TEMPLATE["Rules"].values():
+        for assertion in rule["Assertions"]:
+            assert re.search(r"\b(give|set|empty|put|needs)\b", assertion["AssertDescription"])
+    for spec in PARAMETERS.values():
+        assert ("AllowedPattern" in spec) <= ("ConstraintDescription" in spec)
+
+
+def test_the_documentation_names_every_alarm_rule_table_and_statement() -> None:
+    text = (ROOT / "docs" / "template.md").read_text()
+    alarms = [name for name, resource in TEMPLATE["Resources"].items() if resource["Type"] == "AWS::CloudWatch::Alarm"]
+    streaming = [name for name in alarms if name.startswith("Streaming")]
+    assert f"{len(alarms) - len(streaming)} alarms ({len(alarms)} with streaming)" in text
+    names = [*alarms, *statements(**ENCRYPTED), *statements(**VARIANTS[3])]
+    assert [name for name in names if f"`{name}`" not in text] == []

@@ -76,8 +76,8 @@ async def test_megabytes_first(client: DynamoDBClient, table: str) -> None:
 
 async def test_many_parts(client: DynamoDBClient, table: str) -> None:
     """A batch of more parts than one BatchGetItem reads, in slots that one announcement has to make room for."""
-    options = replace(TINY, part_bytes=256, compress=False, cache=None)
-    batch = messages(0, 90, 1_000)
+    options = replace(TINY, part_bytes=1_024, compress=False, cache=None)
+    batch = messages(0, 90, 3_000)
     await DynamoDBSession("ada", client, table, options=options).add_items(batch)
     assert len(await stored_items(client, table)) > 200
     assert await DynamoDBSession("ada", client, table, options=options).get_items() == batch

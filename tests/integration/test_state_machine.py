@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 LAYOUTS: list[StorageOptions] = [
     TINY,
-    replace(TINY, fan_out=2, part_bytes=128),
+    replace(TINY, fan_out=2, part_bytes=1_024),
     replace(TINY, compress=False, cache=None),
     replace(TINY, item_bytes=1_500, part_bytes=4_096),
     StorageOptions(),

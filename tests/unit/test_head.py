@@ -50,8 +50,9 @@ def _written(head: Head, ttl: int | None, writes: int) -> Head:
 def encoded(head: Head, item_bytes: int, *, compress: bool = True, keep: int = 6) -> Encoded:
     """The head after one more write, as the layout stores it."""
     budget: Any = None
+    ttl = None if head.ttl is None else head.ttl - NOW
     view = View(head, head, NOW, CommitIds().next(), keep, budget)
-    return Layout(StorageOptions(item_bytes=item_bytes, compress=compress), None).encode(view, head, head.ttl)
+    return Layout(StorageOptions(item_bytes=item_bytes, compress=compress), None, ttl).encode(view, head)
 
 
 @given(heads, st.sampled_from([128, 400, 4_096]), st.booleans())

@@ -79,7 +79,7 @@ async def test_table_name_refused(table_name: Any) -> None:
         {"item_bytes": 127},
         {"item_bytes": 400 * 1024},
         {"head_bytes": 0},
-        {"part_bytes": 63},
+        {"part_bytes": 1_023},
         {"part_bytes": 400 * 1024},
         {"fan_out": 1},
         {"fan_out": 65},

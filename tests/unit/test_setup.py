@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 import re
+import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -21,6 +24,19 @@ RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
 def program(path: Path, script: str) -> Path:
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
+    return path
+
+
+def file(name: str) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.size = len(b"content")
+    return member
+
+
+def archive(path: Path, *members: tarfile.TarInfo) -> Path:
+    with tarfile.open(path, "w:gz") as package:
+        for member in members:
+            package.addfile(member, io.BytesIO(b"content"))
     return path
 
 
@@ -55,6 +71,30 @@ class TestEngines:
         with pytest.raises(ValueError, match="not " + re.escape(digest)):
             fetch_engines._check(tmp_path / "engine.tgz", f"sha512-{digest}")
 
+    def test_a_package_is_unpacked_without_the_filters_that_debians_python_lacks(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delattr(tarfile, "data_filter", raising=False)
+        monkeypatch.delattr(tarfile.TarFile, "extractall")
+        package = archive(tmp_path / "engine.tgz", file("package/bin/engine"), file("package/größe.txt"))
+        fetch_engines.unpack(package, tmp_path / "into")
+        assert (tmp_path / "into/package/bin/engine").read_bytes() == b"content"
+        assert (tmp_path / "into/package/größe.txt").read_bytes() == b"content"
+
+    @pytest.mark.parametrize("name", ["../engine", "package/../../engine", "/engine"])
+    def test_a_package_writes_nothing_outside_its_folder(self, name: str, tmp_path: Path) -> None:
+        package = archive(tmp_path / "engine.tgz", file(name))
+        with pytest.raises(ValueError, match="not a plain file"):
+            fetch_engines.unpack(package, tmp_path / "into")
+        assert [path.name for path in tmp_path.iterdir()] == ["engine.tgz"]
+
+    @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
+    def test_a_package_holds_files_and_nothing_else(self, kind: bytes, tmp_path: Path) -> None:
+        member = tarfile.TarInfo("package/engine")
+        member.type, member.linkname = kind, "/etc/passwd"
+        with pytest.raises(ValueError, match="not a plain file"):
+            fetch_engines.unpack(archive(tmp_path / "engine.tgz", member), tmp_path / "into")
+
     def test_a_machine_without_a_package_is_told_so(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="no package for"):
             fetch_engines.fetch(None, tmp_path)
@@ -69,6 +109,14 @@ class TestEngines:
         versions = [pin["version"] for machines in pins.values() for pin in machines.values()]
         assert versions
         assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in versions)
+
+
+def test_a_test_that_no_engine_here_can_run_is_skipped_also_by_parallel_workers() -> None:
+    options = ["-n", "1", "--engines", "moto", "-p", "no:cacheprovider", "-k", "expired_items_are_deleted"]
+    command = [sys.executable, "-m", "pytest", *options, "tests/integration/test_engines.py"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "1 skipped" in done.stdout
 
 
 @pytest.mark.parametrize("lock", sorted((ROOT / "requirements").glob("*.txt")), ids=lambda path: path.name)

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+from tools import interrupts
 from tools.bench import chart, contenders, report, runner, workloads
 from tools.bench.contenders import ROOT, Contender
 from tools.bench.runner import Plan, Run
@@ -76,4 +77,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(interrupts.run(main))

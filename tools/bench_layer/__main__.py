@@ -9,7 +9,7 @@ import argparse
 import sys
 
 from tools import interpreters
-from tools.bench_layer import contenders, measure, report
+from tools.bench_layer import contenders, measure, picture, report
 from tools.emulation import rie
 from tools.layers import build
 from tools.layers.assemble import ARCHITECTURES, ROOT, VARIANTS, Target
@@ -39,7 +39,12 @@ def main() -> int:
     with measure.table() as variables:
         cold = measure.cold(compared, rounds, python, variables, say)
         ours = next(contender for contender in compared if contender.name == "ours")
+        shown = {contenders.PUBLISHED: "the packages as published, compiled", "ours": "the layer"}
+        profiled = [contender for contender in compared if contender.name in shown]
+        profiles = measure.profiles(profiled, python, variables, say)
         warm = measure.warm(ours.layer, contenders.FOLDER / "handlers", WARM_ROUNDS, variables, say)
+    rows = {shown[name]: profile for name, profile in profiles.items()}
+    (ROOT / "docs" / "bench-layer.svg").write_text(picture.draw(rows))
     page = report.page(target, rounds, cold, warm, sizes)
     (ROOT / "docs" / "bench-layer.md").write_text(page)
     print(page)

@@ -12,12 +12,15 @@ from pathlib import Path
 from tools import environment, interpreters
 from tools.emulation import rie
 from tools.emulation.sam import sam
-from tools.layers import assemble, build
+from tools.layers import assemble, build, functions
 from tools.layers.assemble import ROOT, SOURCE, Target
 
 FUNCTION = ROOT / "functions" / "agent"
 HANDLERS = Path(__file__).parent / "handlers"
 FOLDER = ROOT / ".work" / "bench-layer"
+
+PUBLISHED = "pip install --target, with its bytecode"
+"""The packages as their authors publish them, with bytecode, since pip makes it."""
 
 _STOCK_TEMPLATE = """
 AWSTemplateFormatVersion: "2010-09-09"
@@ -70,11 +73,11 @@ def prepare(target: Target) -> list[Contender]:
     requirements = _requirements(target)
     compiled = FOLDER / "function"
     compiled.mkdir()
-    assemble.make_function(FUNCTION, compiled, target.python)
+    functions.make(FUNCTION, compiled, target)
     plain = FOLDER / "plain-function"
     shutil.copytree(FUNCTION, plain, ignore=shutil.ignore_patterns("__pycache__"))
     makers: dict[str, Callable[[Path, Target, str], Path]] = {
-        "pip install --target": _by_pip,
+        PUBLISHED: _by_pip,
         f"sam build, BuildMethod: python{target.python}": _by_sam,
         "sam build, BuildMethod: makefile": _by_makefile,
     }
@@ -147,7 +150,7 @@ def _floor(target: Target) -> Path:
 def _compiled_handlers(target: Target) -> Path:
     folder = FOLDER / "handlers"
     folder.mkdir()
-    assemble.make_function(HANDLERS, folder, target.python)
+    functions.make(HANDLERS, folder, target)
     return folder
 
 

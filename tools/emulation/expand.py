@@ -1,8 +1,12 @@
-"""Expand a serverless template, and decide its conditions. Run by the SAM CLI's interpreter, which has the translator.
+"""Expand a template as CloudFormation does, and decide its conditions. Run by the SAM CLI's interpreter.
 
-    python expand.py template.yaml '{"Architecture": "arm64"}'
+    python expand.py template.yaml '[{"Architecture": "arm64"}]'
 
-Prints two templates: "expanded", with its conditions, and "decided", what is left of it for these parameters.
+Prints two templates for each set of parameters: "expanded", with its conditions, and "decided", what they leave.
+
+Two transforms make the expanded template, in CloudFormation's order. AWS::LanguageExtensions knows the parameters'
+values and is done here, as far as the template uses it: AWS's own resolves more, and the SAM CLI's drops the Fn::Sub
+around what it cannot resolve. AWS::Serverless is AWS's own translator.
 """
 
 from __future__ import annotations
@@ -21,16 +25,43 @@ _NOTHING = {"Ref": "AWS::NoValue"}
 
 
 def main(path: str, given: str) -> None:
-    """Print both templates."""
+    """Print both templates for each set of parameters."""
     logging.disable()
-    template = yaml_parse(Path(path).read_text())
+    text = Path(path).read_text()
+    print(json.dumps([expansion(yaml_parse(text), parameters) for parameters in json.loads(given)]))
+
+
+def expansion(template: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Both templates, for some parameters."""
     for resource in template["Resources"].values():
         for name in {"CodeUri", "ContentUri"} & resource.get("Properties", {}).keys():
             resource["Properties"][name] = "s3://bucket/artifact"
     defaults = {name: parameter["Default"] for name, parameter in template["Parameters"].items()}
-    parameters = {**defaults, **json.loads(given)}
+    parameters = {**defaults, **given}
+    extend(template, Decision(template, parameters))
     expanded = Translator({}, Parser()).translate(template, parameters)
-    print(json.dumps({"expanded": expanded, "decided": Decision(expanded, parameters).template()}))
+    return {"expanded": expanded, "decided": Decision(expanded, parameters).template()}
+
+
+def extend(template: dict[str, Any], decision: Decision) -> None:
+    """Apply AWS::LanguageExtensions to the resources, where alone it works: not to SAM's Globals."""
+    template["Transform"] = "AWS::Serverless-2016-10-31"
+    for resource in template["Resources"].values():
+        for policy in {"DeletionPolicy", "UpdateReplacePolicy"} & resource.keys():
+            resource[policy] = decision.value(resource[policy])
+        resource["Properties"] = as_json(resource["Properties"], decision)
+
+
+def as_json(value: Any, decision: Decision) -> Any:
+    """A value with its Fn::ToJsonString computed."""
+    match value:
+        case {"Fn::ToJsonString": content}:
+            return json.dumps(decision.value(content), separators=(",", ":"))
+        case dict():
+            return {name: as_json(inner, decision) for name, inner in value.items()}
+        case list():
+            return [as_json(inner, decision) for inner in value]
+    return value
 
 
 class Decision:

@@ -120,9 +120,14 @@ def expand(**parameters: str) -> Expansion:
     Args:
         parameters: Values for the template's parameters; the others have their defaults.
     """
+    return expand_each([parameters])[0]
+
+
+def expand_each(parameters: Iterable[Mapping[str, str]]) -> list[Expansion]:
+    """Expand the template for several sets of parameters: the translator takes seconds to start."""
     python = ENVIRONMENT / "bin" / "python"
     done = subprocess.run(
-        [python, Path(__file__).with_name("expand.py"), TEMPLATE, json.dumps(parameters)],
+        [python, Path(__file__).with_name("expand.py"), TEMPLATE, json.dumps(list(parameters))],
         env=environ(),
         capture_output=True,
         text=True,
@@ -130,7 +135,7 @@ def expand(**parameters: str) -> Expansion:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return Expansion(**json.loads(done.stdout))
+    return [Expansion(**found) for found in json.loads(done.stdout)]
 
 
 def lint(templates: Iterable[Mapping[str, Any]], folder: Path) -> str:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools import environment, interpreters
-from tools.layers import binaries, trim
+from tools.layers import binaries, deferrals, trim
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "layer"
@@ -32,8 +32,6 @@ EPOCH = 315532800
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 _REGULAR_FILE = 0o100644 << 16
 _UNIX = 3
-
-_NOT_OF_A_FUNCTION = ("Makefile", "requirements.txt")
 
 
 class BuildError(Exception):
@@ -88,6 +86,8 @@ def add_packages(target: Target, tree: Path) -> None:
         raise BuildError("\n".join(wrong))
     for path in tree.rglob("*.so*"):
         path.write_bytes(binaries.strip(path.read_bytes()))
+    for sentence in deferrals.apply(deferrals.read(SOURCE / "deferred.toml"), tree):
+        _warn(sentence)
     compile_bytecode(tree, target.python, "/opt/python", hot_modules())
     normalise(tree)
 
@@ -130,13 +130,15 @@ def wheel(folder: Path) -> Path:
 def hot_modules() -> list[str]:
     """The packages' modules that functions import, as paths in the layer.
 
-    Bytecode of the other 2,500 would be a fifth of the archive and hardly ever be loaded.
+    Bytecode of the other 1,900 would be a tenth of the archive and hardly ever be loaded.
     """
     return (SOURCE / "bytecode.txt").read_text().splitlines()
 
 
-def compile_bytecode(tree: Path, python: str, seen_as: str, modules: Iterable[str]) -> bool:
+def compile_bytecode(tree: Path, python: str, seen_as: str, modules: Iterable[str]) -> None:
     """Compile modules for the runtime's interpreter; where they run is read-only, so each start would do it again.
+
+    An interpreter that this machine lacks is fetched, as for `make demo`.
 
     Args:
         tree: The folder that they are in.
@@ -144,14 +146,10 @@ def compile_bytecode(tree: Path, python: str, seen_as: str, modules: Iterable[st
         seen_as: Where the folder will be at run time, which tracebacks show.
         modules: Their paths in the folder; those that are not there are left out.
 
-    Returns:
-        Whether an interpreter of that version was found.
+    Raises:
+        BuildError: There is no interpreter of that version, and none could be fetched.
     """
-    interpreter = interpreters.find(python)
-    if interpreter is None:
-        _warn(f"no Python {python} on this machine: the layer works, but carries NO BYTECODE, and every cold start")
-        _warn(f"compiles its modules again (about twice the import time). Put python{python} on PATH and build again.")
-        return False
+    interpreter = interpreter_of(python)
     # Checked by nobody, because the files cannot change; and independent of the times that an archive gives them.
     mode = ("--invalidation-mode", "unchecked-hash", "-s", str(tree), "-p", seen_as)
     # The order of a set of constants must not depend on the process's random hash seed.
@@ -159,22 +157,19 @@ def compile_bytecode(tree: Path, python: str, seen_as: str, modules: Iterable[st
     command = [str(interpreter), "-s", "-m", "compileall", "-q", "-f", "-j", "0", *mode, "-i", "-"]
     paths = "\n".join(str(tree / module) for module in sorted(modules) if (tree / module).exists())
     subprocess.run(command, check=True, env=variables, text=True, input=paths)
-    return True
 
 
-def make_function(source: Path, folder: Path, python: str) -> None:
-    """Make a function's artifact: its files, and its modules compiled.
-
-    Args:
-        source: The folder with the function.
-        folder: Where they go.
-        python: The runtime's minor version.
-    """
-    names = sorted(path.name for path in source.iterdir() if path.is_file() and path.name not in _NOT_OF_A_FUNCTION)
-    for name in names:
-        shutil.copyfile(source / name, folder / name)
-    compile_bytecode(folder, python, "/var/task", (name for name in names if name.endswith(".py")))
-    normalise(folder)
+def interpreter_of(python: str) -> Path:
+    """This machine's interpreter of a minor version, or else a fetched one. Raises as `compile_bytecode`."""
+    if found := environment.fetched(python):
+        return found
+    here = ", ".join(interpreters.installed()) or "none"
+    raise BuildError(
+        f"Python {python} compiles what Python {python} runs, and is neither on this machine nor could it be fetched. "
+        "Without bytecode every cold start would compile all modules, which doubles its time. "
+        f"Put python{python} on PATH, or build for a version that is here ({here}): "
+        "sam build and sam deploy take --parameter-overrides PythonVersion=..., the builder --python"
+    )
 
 
 def normalise(folder: Path) -> None:
@@ -195,12 +190,16 @@ def write_zip(tree: Path, archive: Path) -> None:
             packed.writestr(entry, path.read_bytes())
 
 
+def uv_environ() -> dict[str, str]:
+    """The installer's variables: an active environment must not redirect it, and what it builds is reproducible."""
+    variables = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
+    return variables | {"SOURCE_DATE_EPOCH": str(EPOCH)}
+
+
 def _uv(*arguments: str) -> None:
     environment.bootstrap()
-    variables = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
-    variables["SOURCE_DATE_EPOCH"] = str(EPOCH)
     try:
-        subprocess.run([str(environment.UV), *arguments], check=True, env=variables, cwd=ROOT)
+        subprocess.run([str(environment.UV), *arguments], check=True, env=uv_environ(), cwd=ROOT)
     except subprocess.CalledProcessError as error:
         raise BuildError(f"uv {' '.join(arguments[:2])} failed with exit code {error.returncode}") from error
 

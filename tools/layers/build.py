@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tools import interpreters
 from tools.layers import assemble
 from tools.layers.assemble import ROOT, SOURCE, Target
 
 CACHE = ROOT / ".work" / "layer"
 _KEPT = CACHE / ".kept"
+_UNFINISHED = "unfinished-"
 _BUILDS_TO_KEEP = 3  # a running program may still import from an older one
 
 
@@ -34,9 +34,10 @@ def build(target: Target) -> Path:
         A folder with the layer's ``python`` folder. Do not write to it.
 
     Raises:
-        assemble.BuildError: A package has no wheel for the target, or a binary would not load there.
+        assemble.BuildError: A package has no wheel for the target, a binary would not load there, or no interpreter of
+            the target's version is to be had.
     """
-    with _alone():
+    with alone():
         of_packages = _hash(target, _package_sources(target))
         of_all = _hash(target, [*_package_sources(target), *_library_sources()])
         packages = _keep(f"packages-{target.name}", of_packages, lambda tree: assemble.add_packages(target, tree))
@@ -54,9 +55,10 @@ def archive(target: Target) -> Path:
     """Make a layer's zip file, as ``aws lambda publish-layer-version`` takes it. Raises as `build`."""
     folder = build(target).resolve()
     packed = folder / "layer.zip"
-    if not packed.exists():
-        assemble.write_zip(folder / "python", packed.with_suffix(".new"))
-        packed.with_suffix(".new").replace(packed)
+    with alone():
+        if not packed.exists():
+            assemble.write_zip(folder / "python", packed.with_suffix(".new"))
+            packed.with_suffix(".new").replace(packed)
     return CACHE / target.name / packed.name
 
 
@@ -73,7 +75,7 @@ def size_of(tree: Path) -> int:
 
 def _package_sources(target: Target) -> list[Path]:
     tools = [*Path(__file__).parent.glob("*.py"), ROOT / "requirements" / "bootstrap.txt"]
-    return [*tools, SOURCE / assemble.VARIANTS[target.variant], SOURCE / "bytecode.txt"]
+    return [*tools, SOURCE / assemble.VARIANTS[target.variant], SOURCE / "bytecode.txt", SOURCE / "deferred.toml"]
 
 
 def _library_sources() -> list[Path]:
@@ -83,15 +85,13 @@ def _library_sources() -> list[Path]:
 
 def _hash(target: Target, sources: Iterable[Path]) -> str:
     """What a build depends on, as one hash: its sources and tools, and the interpreter that compiles."""
-    digest = hashlib.sha256(f"{target} {_version(interpreters.find(target.python))}".encode())
+    digest = hashlib.sha256(f"{target} {_version(assemble.interpreter_of(target.python))}".encode())
     for path in sorted(sources):
         digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 
-def _version(interpreter: Path | None) -> str:
-    if interpreter is None:
-        return ""
+def _version(interpreter: Path) -> str:
     return subprocess.run([interpreter, "-VV"], check=True, capture_output=True, text=True).stdout
 
 
@@ -99,7 +99,9 @@ def _keep(name: str, key: str, make: Callable[[Path], None]) -> Path:
     """The folder of a build, made in full or not at all; older builds of that name are deleted."""
     kept = _KEPT / f"{name}-{key}"
     if not kept.exists():
-        fresh = Path(tempfile.mkdtemp(dir=_KEPT))
+        for torn_off in _KEPT.glob(f"{_UNFINISHED}*"):  # a build that was killed: one at a time is made
+            shutil.rmtree(torn_off)
+        fresh = Path(tempfile.mkdtemp(dir=_KEPT, prefix=_UNFINISHED))
         try:
             make(fresh / "python")
             fresh.chmod(0o755)
@@ -122,7 +124,7 @@ def _point(name: Path, kept: Path) -> None:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
+def alone() -> Iterator[None]:
     """Two builds at once would each do the other's work."""
     _KEPT.mkdir(parents=True, exist_ok=True)
     with (CACHE / ".lock").open("w") as lock:

@@ -2,9 +2,10 @@
 
     python3.13 -I tools/layers/record.py LAYER/python functions/agent SITE_PACKAGES > layer/bytecode.txt
 
-The layer has 4,000 modules, of which functions import 1,600. This does what functions do: the reference agent's
-imports, a model client, a DynamoDB request, clients of other services, Powertools' common utilities. SITE_PACKAGES
-stands for what the managed runtime itself has: boto3.
+The layer has 3,950 modules, of which functions import 2,000. This does what functions do: the agent's imports,
+model clients (OpenAI's and Bedrock's), a DynamoDB request, clients of other services, MCP clients and servers, the
+SDK's extensions that need no sandbox, Powertools' common utilities. SITE_PACKAGES stands for what the managed runtime
+itself has: boto3.
 """
 
 from __future__ import annotations
@@ -13,12 +14,32 @@ import asyncio
 import contextlib
 import importlib
 import os
+import pkgutil
 import sys
 from pathlib import Path
 
 AGENT = ("app", "agent", "streaming", "agents.testing", "agents.extensions.memory.encrypt_session")
-MODELS = ("agents.models.openai_responses", "agents.models.openai_chatcompletions")
+MODELS = ("agents.models.openai_responses", "agents.models.openai_chatcompletions", "openai.lib.bedrock")
+MCP = ("agents.mcp.server", "agents.mcp.manager", "mcp", "mcp.client", "mcp.server", "mcp.shared", "mcp.types")
+EXTENSIONS = ("handoff_filters", "handoff_prompt", "tool_output_trimmer", "memory", "models")
+RESOURCES = (
+    *("audio", "batches", "conversations", "embeddings", "files", "images", "models", "moderations", "realtime"),
+    *("responses", "uploads", "vector_stores", "webhooks"),
+)
 POWERTOOLS = ("batch", "data_classes", "idempotency", "parameters", "typing")
+SERVER = """
+from mcp.server.mcpserver import MCPServer
+
+server = MCPServer("answers")
+
+
+@server.tool()
+def answer() -> str:
+    return "42"
+
+
+server.run()
+"""
 NOWHERE = "http://127.0.0.1:9"
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "x",
@@ -40,12 +61,34 @@ def main(layer: Path, function: Path, runtime: Path) -> None:
     os.environ.update(ENVIRONMENT)
     for name in (*AGENT, *MODELS, *(f"aws_lambda_powertools.utilities.{name}" for name in POWERTOOLS)):
         importlib.import_module(name)
+    for name in (*MCP, *(f"agents.extensions.{name}" for name in EXTENSIONS), "aws_lambda_powertools.event_handler"):
+        import_all(name)
+    for name in ("types", "types.chat", "types.responses", "types.shared", "types.shared_params"):
+        use_all(f"openai.{name}")
     asyncio.run(ask_a_model())
+    asyncio.run(ask_bedrock())
+    asyncio.run(ask_an_mcp_server())
     asyncio.run(ask_dynamodb())
     use_boto3()
     for path in sorted(imported(layer.resolve())):
         if not path.startswith("openai_agents_session/"):  # all of it is compiled
             print(path)
+
+
+def import_all(name: str) -> None:
+    """Import a module, and all below it but commands and what asks for packages that the layer has not."""
+    module = importlib.import_module(name)
+    for found in pkgutil.iter_modules(getattr(module, "__path__", ()), f"{name}."):
+        if found.name.rpartition(".")[2] not in ("__main__", "cli"):
+            with contextlib.suppress(ImportError):
+                import_all(found.name)
+
+
+def use_all(name: str) -> None:
+    """Import a module, and whatever it defers."""
+    module = importlib.import_module(name)
+    for each in dir(module):
+        getattr(module, each)
 
 
 async def ask_a_model() -> None:
@@ -60,6 +103,30 @@ async def ask_a_model() -> None:
         ):
             with contextlib.suppress(OpenAIError):
                 await request()
+        for resource in RESOURCES:
+            getattr(client, resource)
+
+
+async def ask_bedrock() -> None:
+    """Import what a request to Bedrock needs, through OpenAI's client."""
+    from openai import AsyncOpenAI, OpenAIError
+    from openai.providers import bedrock
+
+    async with AsyncOpenAI(provider=bedrock(region="us-east-1"), max_retries=0, timeout=1) as client:
+        with contextlib.suppress(OpenAIError):
+            await client.responses.create(model="x", input="x")
+
+
+async def ask_an_mcp_server() -> None:
+    """Import what a connection needs, over pipes (to a server of the same layer) and over HTTP (to none)."""
+    from agents.mcp import MCPServerStdio, MCPServerStreamableHttp
+
+    path = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    async with MCPServerStdio({"command": sys.executable, "args": ["-c", SERVER], "env": path}) as server:
+        assert [tool.name for tool in await server.list_tools()] == ["answer"]
+        await server.call_tool("answer", {})
+    with contextlib.suppress(Exception):
+        await MCPServerStreamableHttp({"url": NOWHERE, "timeout": 1}).connect()  # type: ignore[no-untyped-call]
 
 
 async def ask_dynamodb() -> None:

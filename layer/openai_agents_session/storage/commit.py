@@ -88,12 +88,12 @@ class Committer:
 
     Attributes:
         known: The head as last seen, if nothing has happened since that makes it doubtful.
-        writer: Who writes: the maker of its commit ids.
+        ids: The commit ids of this object's writes.
     """
 
     def __init__(self, session_id: str, table: Table, options: StorageOptions) -> None:
         self.known: Head | None = None
-        self.writer = CommitIds()
+        self.ids = CommitIds()
         self._session_id = session_id
         self._table = table
         self._options = options
@@ -211,7 +211,7 @@ class Committer:
     def _view(self, head: Head, budget: RetryBudget) -> View:
         now = int(self._options.clock())
         keep = KEEP_CONTENDED if budget.retries else KEEP
-        return View(head, head.as_of(now), now, self.writer.next(), keep, budget)
+        return View(head, head.as_of(now), now, self.ids.next(), keep, budget)
 
     async def _planned(self, attempt: _Attempt, view: View, transition: Transition, check: Check) -> Planned:
         try:

@@ -59,10 +59,6 @@ class Expiry:
     options: StorageOptions
     ttl_seconds: int | None
 
-    def of_head(self, now: int) -> int | None:
-        """The ``ttl`` of a head written now, in Unix seconds."""
-        return None if self.ttl_seconds is None else now + self.ttl_seconds
-
     def of_parts(self, head: Head, now: int) -> int | None:
         """The ``ttl`` of parts written now, in Unix seconds."""
         return None if self.ttl_seconds is None else part_expiry(head, now, self.ttl_seconds)

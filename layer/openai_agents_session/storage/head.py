@@ -14,6 +14,8 @@
                           instead of taking the tail for the whole
     owner              S  whom the session is bound to, if anybody
     lease              S  who runs the present turn and until when, if anybody
+    turns              B  the newest turns, where they are asked for by name: with a checksum of its own, since release
+                          1.0.0 drops it without harm
 
 Heads are values. Every operation maps one head to the next; writing the result on the condition that ``commit`` has not
 changed is the one commit point of the store. Nothing here awaits, and time is an argument.
@@ -32,6 +34,7 @@ from .items import NOTHING, Items, from_json, unpack
 from .manifest import NO_PARTS, Manifest
 from .receipts import COMMIT_BYTES, Receipts
 from .record import DamagedRecordError, RecordReader, RecordWriter, UnknownFormatError
+from .turn_log import NO_TURNS, TurnLog
 
 Attributes = Mapping[str, Mapping[str, Any]]
 
@@ -95,6 +98,7 @@ class Head:
         lease: Who runs the present turn, or None.
         exists: Whether the table holds it.
         foreign_text: ``conversation_data`` of a head that the reference library wrote, as it stood, else None.
+        turns: The newest turns.
     """
 
     session_id: str
@@ -110,6 +114,7 @@ class Head:
     lease: Lease | None
     exists: bool
     foreign_text: str | None = None
+    turns: TurnLog = NO_TURNS
 
     @property
     def count(self) -> int:
@@ -130,15 +135,22 @@ class Head:
         if self.ttl is None or now < self.ttl:
             return self
         return replace(
-            self, tail=NOTHING, manifest=self.manifest.first(0), created=now, ttl=None, owner=None, lease=None
+            self,
+            tail=NOTHING,
+            manifest=self.manifest.first(0),
+            created=now,
+            ttl=None,
+            owner=None,
+            lease=None,
+            turns=NO_TURNS,
         )
 
     def first(self, count: int) -> Head:
         """With only the first ``count`` items of the history."""
-        sealed = self.manifest.count
+        sealed, turns = self.manifest.count, self.turns.within(count)
         if count >= sealed:
-            return replace(self, tail=self.tail.first(count - sealed))
-        return replace(self, tail=NOTHING, manifest=self.manifest.first(count))
+            return replace(self, tail=self.tail.first(count - sealed), turns=turns)
+        return replace(self, tail=NOTHING, manifest=self.manifest.first(count), turns=turns)
 
     def plus(self, batch: Items) -> Head:
         """With a batch at the end."""
@@ -179,6 +191,8 @@ class Head:
             attributes["owner"] = {"S": self.owner}
         if self.lease is not None:
             attributes["lease"] = {"S": self.lease.pack()}
+        if self.turns is not NO_TURNS and self.turns != NO_TURNS:
+            attributes["turns"] = {"B": self.turns.pack()}
         attributes["state"] = {"B": self._pack_state(_checksum(attributes))}
         return attributes
 
@@ -257,6 +271,7 @@ def _own(session_id: str, attributes: Attributes) -> Head:
         owner=attributes["owner"]["S"] if "owner" in attributes else None,
         lease=Lease.unpack(attributes["lease"]["S"]) if "lease" in attributes else None,
         exists=True,
+        turns=TurnLog.unpack(_binary(attributes["turns"])) if "turns" in attributes else NO_TURNS,
     )
 
 

@@ -36,33 +36,35 @@ class Layout:
 
     Args:
         options: The thresholds.
-        owner: Whom a session without an owner is bound to by this write, or None.
+        owner: Whom a session without an owner is bound to by a write, or None.
+        ttl_seconds: Seconds from a write to the session's end; None for never.
     """
 
     options: StorageOptions
     owner: str | None
+    ttl_seconds: int | None
 
     @property
     def plain_limit(self) -> int:
         """Largest plain item in bytes."""
         return HEAD_LIMIT_BYTES if self.options.single_item else self.options.item_bytes
 
-    def encode(self, view: View, head: Head, ttl: int | None) -> Encoded:
+    def encode(self, view: View, head: Head) -> Encoded:
         """The head as it will stand once the view's write is made.
 
         Args:
             view: What it is written over, when, and under which commit id.
             head: The next head.
-            ttl: Its expiry in Unix seconds, or None.
         """
-        stamped = self._stamped(view, head, ttl)
+        stamped = self._stamped(view, head)
         return self._plain(stamped) or self._sealed(stamped)
 
     def is_too_long(self, tail: Items) -> bool:
         """Whether so much text is not worth encoding: it does not belong into a head."""
         return len(tail.text) > max(TAIL_TEXT_LIMIT_BYTES, self.plain_limit)
 
-    def _stamped(self, view: View, head: Head, ttl: int | None) -> Head:
+    def _stamped(self, view: View, head: Head) -> Head:
+        ttl = None if self.ttl_seconds is None else view.now + self.ttl_seconds
         manifest = head.manifest
         if manifest.segments or len(head.tail.text) > self.plain_limit // 2:
             manifest = manifest.reserving(1)  # sealing may come next, and a slot has to be known before it is written

@@ -24,6 +24,7 @@ UNBOUNDED = 1
 """As ``Manifest.expires``: parts without an end may be left from a time when the session had none."""
 
 _FORMAT = 1
+_CLUTTER_KILOBYTES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,11 @@ class Manifest:
     def free_kilobytes(self) -> int:
         """KB that garbage occupies."""
         return sum(kilobytes for _, kilobytes in self.free)
+
+    @property
+    def is_cluttered(self) -> bool:
+        """Whether there is so much garbage that deleting it is better than keeping it to be written over."""
+        return bool(self.free) and self.free_kilobytes > max(_CLUTTER_KILOBYTES, 2 * self.live_kilobytes)
 
     @property
     def live_kilobytes(self) -> int:

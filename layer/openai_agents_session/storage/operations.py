@@ -35,12 +35,13 @@ from .expiry import Expiry
 from .head import Head, Lease
 from .history import History
 from .items import Items
-from .layout import Layout
+from .layout import TAIL_TEXT_LIMIT_BYTES, Layout
 from .retry import RetryBudget
 from .sealing import Growth
 from .segments import Damage, SegmentStore
 from .table import Table
 from .transition import Delete, Nothing, Planned, Put, Reread, View
+from .turn_log import Begun, Delivery, Held, Meeting, OpenTurn, Outcome, TurnLog, refused, takes_up
 
 
 class SessionStore:
@@ -68,7 +69,7 @@ class SessionStore:
         self.segments = SegmentStore(session_id, table, options)
         self.history = History(session_id, self.committer, self.segments)
         self._expiry = Expiry(session_id, table, options, ttl_seconds)
-        self._layout = Layout(options, owner)
+        self._layout = Layout(options, owner, ttl_seconds)
         self._owner = owner
 
     def budget(self) -> RetryBudget:
@@ -112,9 +113,18 @@ class SessionStore:
         growth = self._growth(batch)
 
         async def transition(view: View) -> Planned:
-            return await growth.put(view, view.base)
+            return await self._extended(view, view.base, growth)
 
         await self._grown(transition, growth)
+
+    async def _extended(self, view: View, target: Head, growth: Growth, result: Any = None) -> Put | Reread:
+        """The write that puts the batch behind a history: in the head where it fits, sealed where it does not."""
+        is_large = len(growth.batch.text) > TAIL_TEXT_LIMIT_BYTES or self.options.single_item
+        if not is_large and not growth.has_begun and not view.stored.manifest.is_cluttered:
+            put = await self._put(view, target.plus(growth.batch), result)
+            if not put.encoded.has_outgrown:
+                return put
+        return await growth.put(view, target, result)
 
     async def replace(self, keep: int, batch: Items, *, expected: bytes | None = None) -> bool:
         """Put a batch in place of everything after the first ``keep`` items.
@@ -133,7 +143,7 @@ class SessionStore:
         async def transition(view: View) -> Planned:
             if expected is not None and (view.stored.commit not in allowed or view.is_expired):
                 return Nothing(result=False)
-            planned = await growth.put(view, view.base.first(keep), result=True)
+            planned = await self._extended(view, view.base.first(keep), growth, result=True)
             if isinstance(planned, Put) and not planned.is_final:
                 allowed.add(view.commit)
             return planned
@@ -143,20 +153,22 @@ class SessionStore:
     def _growth(self, batch: Items) -> Growth:
         return Growth(batch, self._layout, self.segments, self._expiry, self.options)
 
-    async def _grown(self, transition: Any, growth: Growth) -> Any:
-        budget, done = self.budget(), False
+    async def _grown(
+        self, transition: Any, growth: Growth, *, fenced: bool = True, if_unknown: IfUnknown = IfUnknown.RAISE
+    ) -> Any:
+        budget = self.budget()
         try:
-            result = await self._commit(transition, budget)
-            done = result is not False
-            return result
-        finally:
-            if not done and growth.wrote:
-                await self._cleaned_up(growth, budget)
-
-    async def _cleaned_up(self, growth: Growth, budget: RetryBudget) -> None:
-        """Delete what an append that was not made wrote for a life that has ended since: no head knows of it."""
-        with contextlib.suppress(SessionError):
-            await growth.clean_up(await self.committer.read(budget), budget)
+            result = await self._commit(transition, budget, fenced=fenced, if_unknown=if_unknown)
+        except OutcomeUnknownError:
+            with contextlib.suppress(SessionError):  # what is of a life that has ended cannot have been committed
+                await growth.clean_up(await self.committer.read(budget), budget)
+            raise
+        except SessionError:
+            await growth.withdraw(budget)
+            raise
+        if result is False:
+            await growth.withdraw(budget)
+        return result
 
     async def pop(self) -> Any:
         """Remove the newest item and return it; None when there is none."""
@@ -288,6 +300,67 @@ class SessionStore:
         self.lease = outcome
         return None
 
+    async def begin_turn(self, delivery: Delivery, message: Items, milliseconds: int) -> Meeting:
+        """Take the lease for a delivery, begin its turn and store its message, in one write.
+
+        Args:
+            delivery: Who asks, and for what.
+            message: The items that the turn begins with.
+            milliseconds: How long the lease lasts.
+
+        Returns:
+            ``Begun`` when the lease is ours; otherwise why not, and nothing was written. After ``Begun`` with
+            ``interrupted`` the message is not stored: put the history in order, then ``resume_turn`` or ``start_turn``.
+        """
+        growth = self._growth(message)
+
+        async def transition(view: View) -> Planned:
+            now, log = self._now_milliseconds(), view.base.turns
+            held = view.base.lease
+            if held is not None and held.until > now:
+                return Nothing(Held((held.until - now) / 1000))
+            if (reason := refused(log, delivery)) is not None:
+                return Nothing(reason)
+            leased = replace(view.base, lease=Lease(view.commit, now + milliseconds))
+            if log.open is not None:
+                turns = log.taken_up(delivery.id) if takes_up(log, delivery) else log
+                return await self._put(view, replace(leased, turns=turns), (leased.lease, turns.open, True))
+            turns = log.begun(delivery.id, delivery.digest, view.base.count)
+            return await self._extended(view, replace(leased, turns=turns), growth, (leased.lease, turns.open, False))
+
+        outcome = await self._grown(transition, growth, fenced=False, if_unknown=IfUnknown.RAISE)
+        if not isinstance(outcome, tuple):
+            refusal: Meeting = outcome
+            return refusal
+        self.lease, turn, interrupted = outcome
+        return Begun(turn, interrupted)
+
+    async def start_turn(self, delivery: Delivery, message: Items) -> OpenTurn:
+        """Holding the lease, and with the history in order: give up the open turn, begin another, store its message."""
+        growth = self._growth(message)
+
+        async def transition(view: View) -> Planned:
+            turns = view.base.turns.begun(delivery.id, delivery.digest, view.base.count)
+            return await self._extended(view, replace(view.base, turns=turns), growth, turns.open)
+
+        turn: OpenTurn = await self._grown(transition, growth)
+        return turn
+
+    async def end_turn(self, batch: Items, outcome: Outcome, *, waiting: str | None = None) -> None:
+        """Holding the lease: add the turn's last items, end the turn and give the lease back, in one write."""
+        growth = self._growth(batch)
+
+        async def transition(view: View) -> Planned:
+            turns = view.base.turns.ended(outcome, view.base.count + batch.count, waiting=waiting)
+            return await self._extended(view, replace(view.base, lease=None, turns=turns), growth)
+
+        await self._grown(transition, growth)
+        self.lease = None
+
+    async def turns(self) -> TurnLog:
+        """The newest turns, as the head remembers them."""
+        return self.owned(await self.committer.read(self.budget())).turns
+
     async def extend_lease(self, milliseconds: int) -> None:
         """Let our lease run out so long from now. Raises ``LeaseLostError`` if it is not ours any more."""
         mine = self.lease
@@ -321,7 +394,7 @@ class SessionStore:
 
         released = await self._commit(transition, budget, fenced=False, if_unknown=IfUnknown.REPEAT)
         head = self.committer.known
-        if released and head is not None and head.lease is None and head.receipts.are_all_of(self.committer.writer):
+        if released and head is not None and head.lease is None and head.receipts.are_all_of(self.committer.ids.writer):
             await self._erased(budget)
 
     def _holds_lease(self, head: Head) -> bool:
@@ -361,15 +434,17 @@ class SessionStore:
     # --- what every commit is made with ------------------------------------------------------------------------------
 
     async def _put(self, view: View, head: Head, result: Any = None) -> Put:
-        """The write of a head whose items became no more, its parts made to outlive it."""
-        lasting = await self._expiry.outliving(view.stored, head, view.now, view.budget)
-        return Put(self._layout.encode(view, lasting, self._expiry.of_head(view.now)), result)
+        """The write of a head, its parts made to outlive it."""
+        if head.manifest.slot_count and (head.manifest.expires or self._expiry.ttl_seconds is not None):
+            head = await self._expiry.outliving(view.stored, head, view.now, view.budget)
+        return Put(self._layout.encode(view, head), result)
 
     async def _commit(
         self, transition: Any, budget: RetryBudget, *, fenced: bool = True, if_unknown: IfUnknown = IfUnknown.RAISE
     ) -> Any:
         async def landed(before: Head, written: Head) -> None:
-            await self._expiry.bound(before, written, self.now(), budget)
+            if written.ttl is not None:
+                await self._expiry.bound(before, written, self.now(), budget)
 
         def check(view: View) -> None:
             self._check_owner(view.base)

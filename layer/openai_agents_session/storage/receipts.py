@@ -56,9 +56,10 @@ class CommitIds:
         self._number += 1
         return self._writer + self._number.to_bytes(COMMIT_BYTES - _WRITER_BYTES, "big")
 
-    def made(self, commit: bytes) -> bool:
-        """Whether a commit id is one of this writer's."""
-        return commit[:_WRITER_BYTES] == self._writer
+    @property
+    def writer(self) -> bytes:
+        """Whose ids they are."""
+        return self._writer
 
     def _renew(self) -> None:
         self._writer, self._number, self._copy = secrets.token_bytes(_WRITER_BYTES), 0, _copies
@@ -78,9 +79,9 @@ class Receipts:
     dropped: int = 0
     entries: tuple[tuple[bytes, int], ...] = ()
 
-    def are_all_of(self, writer: CommitIds) -> bool:
-        """Whether nobody else has ever written this head."""
-        return self.dropped == 0 and all(writer.made(commit) for commit, _ in self.entries)
+    def are_all_of(self, writer: bytes) -> bool:
+        """Whether nobody but one writer has ever written this head."""
+        return self.dropped == 0 and all(commit[:_WRITER_BYTES] == writer for commit, _ in self.entries)
 
     def __contains__(self, commit: bytes) -> bool:
         return any(commit == entry for entry, _ in self.entries)

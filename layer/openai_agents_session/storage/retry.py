@@ -31,6 +31,11 @@ def reseed() -> None:
     _random.seed()
 
 
+def current_deadline() -> float | None:
+    """When the deadline that holds here ends, on the running event loop's clock; None where there is none."""
+    return _deadline.get()
+
+
 @contextmanager
 def deadline(at: float) -> Iterator[None]:
     """Let every budget that is opened in the block, and in tasks that it starts, end by a time.

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import ContentionError, UnavailableError
@@ -40,9 +40,6 @@ from .transition import Encoded, Put, Reread, View
 
 _ABANDONED_SECONDS = 5
 """A part that nobody has committed for so long belongs to a writer that died or gave up."""
-
-_SWEEP_KILOBYTES = 64
-"""Garbage up to here is kept to be written over, which is free of extra charge; deleting it is not."""
 
 _LEAST_MERGED_BYTES = 64 * 1024
 """Segments merge up to this size, however small a part may be: else the list of them would grow with the history."""
@@ -95,35 +92,40 @@ class _Written:
     expires: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """Slots that were written, or may have been, and under which names."""
+
+    epoch: bytes
+    generation: int
+    slots: tuple[int, ...]
+    put_id: bytes
+
+
+@dataclass(slots=True)
 class Growth:
     """The growth of a head by one batch, over as many attempts as the append takes.
 
-    Args:
+    Attributes:
         batch: What the history is to grow by.
         layout: How heads are stored.
         segments: The session's parts.
         expiry: What keeps them alive.
         options: Thresholds and observer.
+        has_begun: Whether parts may have been written that are not committed.
     """
 
-    def __init__(
-        self, batch: Items, layout: Layout, segments: SegmentStore, expiry: Expiry, options: StorageOptions
-    ) -> None:
-        self._batch = batch
-        self._layout = layout
-        self._segments = segments
-        self._expiry = expiry
-        self._options = options
-        self._attempts = 0
-        self._written: _Written | None = None
-        self._tried: list[tuple[bytes, int, tuple[int, ...]]] = []
-        self._foreign: set[int] = set()
-        self._void: tuple[bytes, int] | None = None
-
-    @property
-    def wrote(self) -> bool:
-        """Whether parts were written that may not have been committed."""
-        return bool(self._tried)
+    batch: Items
+    layout: Layout
+    segments: SegmentStore
+    expiry: Expiry
+    options: StorageOptions
+    has_begun: bool = False
+    _attempts: int = 0
+    _written: _Written | None = None
+    _tried: list[_Tried] = field(default_factory=list)
+    _foreign: set[int] = field(default_factory=set)
+    _void: tuple[bytes, int] | None = None
 
     # --- one attempt -------------------------------------------------------------------------------------------------
 
@@ -140,10 +142,10 @@ class Growth:
             UnavailableError: It must be sealed, and its parts could not be written.
         """
         await self.clean_up(view.stored, view.budget)
-        target = await self._expiry.outliving(view.stored, target, view.now, view.budget)
+        target = await self.expiry.outliving(view.stored, target, view.now, view.budget)
         target = await self._swept(view, await self._gathered(view, target))
-        grown = target.plus(self._batch)
-        encoded = None if self._layout.is_too_long(grown.tail) else self._encoded(view, grown)
+        grown = target.plus(self.batch)
+        encoded = None if self.layout.is_too_long(grown.tail) else self._encoded(view, grown)
         if encoded is not None and not encoded.has_outgrown:
             return Put(encoded, result)
         insist = encoded is None or encoded.size > UNSEALED_LIMIT_BYTES
@@ -160,8 +162,7 @@ class Growth:
 
     def _encoded(self, view: View, head: Head) -> Encoded:
         manifest = head.manifest.without_slots(self._foreign)
-        voided = self._voided(view.stored, replace(head, manifest=manifest))
-        return self._layout.encode(view, voided, self._expiry.of_head(view.now))
+        return self.layout.encode(view, self._voided(view.stored, replace(head, manifest=manifest)))
 
     def _voided(self, stored: Head, head: Head) -> Head:
         """``head``, moving the generation on if the present one was spent on a part that will never be committed."""
@@ -205,9 +206,9 @@ class Growth:
                 return Busy() if resumed is None else Sealed(resumed)
         if not insist and self._void == (stored.epoch, stored.manifest.generation):
             return Busy()
-        with_batch = self._attempts == 1 or not target.tail.count or len(self._batch.text) > self._options.head_bytes
+        with_batch = self._attempts == 1 or not target.tail.count or len(self.batch.text) > self.options.head_bytes
         merged, run = await self._run(target, tail if with_batch else target.tail, view.budget)
-        chunks = _cut(run.packed(compress=self._options.compress), self._options.part_bytes)
+        chunks = _cut(run.packed(compress=self.options.compress), self.options.part_bytes)
         while True:
             taken = self._taken(stored)
             parts = self._laid_out(view, target, chunks, taken, run.count, merged)
@@ -222,22 +223,22 @@ class Growth:
             return self._in_vain(stored, parts[0].written, placement)
         expires = parts[0].expires
         self._written = self._known(stored, target, parts, run, merged, with_batch=with_batch, expires=expires)
-        return Sealed(self._committable(self._written, target, NOTHING if with_batch else self._batch))
+        return Sealed(self._committable(self._written, target, NOTHING if with_batch else self.batch))
 
     def _taken(self, stored: Head) -> set[int]:
         """Slots not to be chosen: tried under the present generation, ours in vain or somebody else's, or foreign."""
         present = (stored.epoch, stored.manifest.generation)
-        tried = {slot for epoch, generation, slots in self._tried if (epoch, generation) == present for slot in slots}
+        tried = {slot for each in self._tried if (each.epoch, each.generation) == present for slot in each.slots}
         return tried | self._foreign
 
     async def _run(self, target: Head, tail: Items, budget: RetryBudget) -> tuple[int, Items]:
         """What to seal, and how many of the newest segments are merged into it."""
-        limit = max(self._options.part_bytes, _LEAST_MERGED_BYTES) // 1024 * 3 // 4
-        merged = target.manifest.mergeable(self._options.fan_out, limit)
+        limit = max(self.options.part_bytes, _LEAST_MERGED_BYTES) // 1024 * 3 // 4
+        merged = target.manifest.mergeable(self.options.fan_out, limit)
         if not merged:
             return 0, tail
         segments = target.manifest.segments
-        loaded = await self._segments.load(target.epoch, segments[len(segments) - merged :], budget)
+        loaded = await self.segments.load(target.epoch, segments[len(segments) - merged :], budget)
         items: list[object] = []
         for piece in loaded:
             if isinstance(piece, Damage):  # the damage is for a reader to report; an append goes on without merging
@@ -264,7 +265,7 @@ class Growth:
             count=count,
             data=b"",
             written=view.now,
-            expires=self._expiry.of_parts(target, view.now),
+            expires=self.expiry.of_parts(target, view.now),
         )
         overhead = item_size(part_attributes(template))
         slots = stored.manifest.choose_slots([overhead + len(chunk) for chunk in chunks], taken)
@@ -277,8 +278,9 @@ class Growth:
 
     async def _placed(self, stored: Head, parts: list[Part], budget: RetryBudget) -> Placement:
         slots = tuple(slot_number(part.key) for part in parts)
-        self._tried.append((stored.epoch, stored.manifest.generation, slots))
-        return await self._segments.place(stored, parts, budget)
+        self.has_begun = True
+        self._tried.append(_Tried(stored.epoch, stored.manifest.generation, slots, parts[0].put_id))
+        return await self.segments.place(stored, parts, budget)
 
     def _in_vain(self, stored: Head, now: int, placement: Placement) -> NotSealed:
         """The parts were not all written. Unless somebody is at it right now, their generation is spent."""
@@ -306,7 +308,7 @@ class Growth:
             kilobytes=sum(write_units(item_size(part_attributes(part))) for part in parts),
             mark=parts[0].mark,
         )
-        self._segments.remember(stored.epoch, segment, run.decode())
+        self.segments.remember(stored.epoch, segment, run.decode())
         self._observe("merge" if merged else "seal")
         return _Written(stored, target, segment, merged, with_batch, expires)
 
@@ -323,7 +325,7 @@ class Growth:
             self._written = None
             self._void = (written.before.epoch, before.generation)
             return None
-        batch = NOTHING if written.with_batch else self._batch
+        batch = NOTHING if written.with_batch else self.batch
         return self._committable(written, replace(target, tail=rest), rest + batch)
 
     @staticmethod
@@ -340,24 +342,30 @@ class Growth:
 
     async def clean_up(self, stored: Head, budget: RetryBudget) -> None:
         """Delete what was written for a life of the session that has ended since: no head knows of it any more."""
-        ended = [entry for entry in self._tried if entry[0] != stored.epoch]
+        ended = [each for each in self._tried if each.epoch != stored.epoch]
         if not ended:
             return
-        self._tried = [entry for entry in self._tried if entry[0] == stored.epoch]
+        self._tried = [each for each in self._tried if each.epoch == stored.epoch]
         if self._written is not None and self._written.before.epoch != stored.epoch:
             self._written = None
-        for epoch, generation, slots in ended:
-            await self._segments.erase_all(epoch, generation + 1, slots, budget)
+        for each in ended:
+            await self.segments.withdraw(each.put_id, each.slots, budget)
+
+    async def withdraw(self, budget: RetryBudget) -> None:
+        """Delete all that was written, once it is certain that none of it is committed or will be."""
+        tried, self._tried = self._tried, []
+        for each in tried:
+            await self.segments.withdraw(each.put_id, each.slots, budget)
 
     async def _gathered(self, view: View, head: Head) -> Head:
         """With everything back in the head, where the layout wants one item and it fits there."""
-        if not self._options.single_item or not head.manifest.segments:
+        if not self.options.single_item or not head.manifest.segments:
             return head
-        loaded = await self._segments.load(head.epoch, head.manifest.segments, view.budget)
+        loaded = await self.segments.load(head.epoch, head.manifest.segments, view.budget)
         if any(isinstance(piece, Damage) for piece in loaded):
             return head
         items = from_values([item for piece in loaded if not isinstance(piece, Damage) for item in piece]) + head.tail
-        if self._layout.is_too_long(items):
+        if self.layout.is_too_long(items):
             return head
         gathered = replace(head, tail=items, manifest=head.manifest.first(0))
         encoded = self._encoded(view, gathered)
@@ -366,18 +374,18 @@ class Growth:
     async def _swept(self, view: View, head: Head) -> Head:
         """With the garbage deleted, when there is more of it than is worth keeping to write over."""
         garbage = view.stored.manifest
-        if garbage.free_kilobytes <= max(_SWEEP_KILOBYTES, 2 * garbage.live_kilobytes) or view.is_expired:
+        if not garbage.is_cluttered or view.is_expired:
             return head
         slots = [slot for slot, kilobytes in garbage.free if kilobytes]
-        left = await self._segments.erase(view.stored.epoch, garbage.generation, slots, view.budget)
+        left = await self.segments.erase(view.stored.epoch, garbage.generation, slots, view.budget)
         gone = set(slots) - left.keys()
         self._observe("sweep")
         free = tuple((slot, 0 if slot in gone else kilobytes) for slot, kilobytes in head.manifest.free)
         return replace(head, manifest=replace(head.manifest, free=free))
 
     def _observe(self, name: str) -> None:
-        if self._options.observer is not None:
-            self._options.observer(Event(name))
+        if self.options.observer is not None:
+            self.options.observer(Event(name))
 
 
 def _announcing(head: Head, sealed: NotSealed) -> Head:

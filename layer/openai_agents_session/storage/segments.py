@@ -5,7 +5,7 @@ Nothing is decided here. A part counts if the head names its slot and generation
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -228,18 +228,10 @@ class SegmentStore:
             The slots that could not be cleaned, each with the reason.
         """
 
-        async def one(slot: int) -> Exception | None:
-            try:
-                await self._table.delete_part(slot_key(self._session_id, slot), epoch, before_generation, budget)
-            except ConditionFailed:
-                return None
-            except (RequestFailed, StorageError) as error:
-                return error
-            return None
+        async def one(slot: int) -> None:
+            await self._table.delete_part(slot_key(self._session_id, slot), epoch, before_generation, budget)
 
-        tried = list(slots)
-        failures = await at_once(one, tried)
-        return {slot: error for slot, error in zip(tried, failures, strict=True) if error is not None}
+        return await _failures(one, slots)
 
     async def erase_all(
         self, epoch: bytes, before_generation: int, slots: Iterable[int], budget: RetryBudget
@@ -249,6 +241,33 @@ class SegmentStore:
         while any(isinstance(error, RequestFailed) for error in left.values()) and await budget.pause():
             left = await self.erase(epoch, before_generation, left, budget)
         return left
+
+    async def withdraw(self, put_id: bytes, slots: Iterable[int], budget: RetryBudget) -> None:
+        """Delete what was put under an id and will never be committed; what cannot be deleted stays."""
+
+        async def one(slot: int) -> None:
+            await self._table.delete_own_part(slot_key(self._session_id, slot), put_id, budget)
+
+        left = await _failures(one, slots)
+        while any(isinstance(error, RequestFailed) for error in left.values()) and await budget.pause():
+            left = await _failures(one, left)
+
+
+async def _failures(delete: Callable[[int], Awaitable[None]], slots: Iterable[int]) -> dict[int, Exception]:
+    """The slots whose deletion failed, each with the reason. What is not there any more was not to be deleted."""
+
+    async def one(slot: int) -> Exception | None:
+        try:
+            await delete(slot)
+        except ConditionFailed:
+            return None
+        except (RequestFailed, StorageError) as error:
+            return error
+        return None
+
+    tried = list(slots)
+    failures = await at_once(one, tried)
+    return {slot: error for slot, error in zip(tried, failures, strict=True) if error is not None}
 
 
 def slot_number(key: str) -> int:

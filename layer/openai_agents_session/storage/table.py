@@ -202,6 +202,14 @@ class Table:
             budget,
         )
 
+    async def delete_own_part(self, key: str, put_id: bytes, budget: RetryBudget) -> None:
+        """Delete a slot's item if it is the very part that was put under this id, else raise ``ConditionFailed``."""
+        condition, names = (
+            "attribute_not_exists(#key) OR #put_id = :put_id",
+            {"#key": "session_id", "#put_id": "put_id"},
+        )
+        await self._delete(key, condition, names, {":put_id": {"B": put_id}}, budget)
+
     async def delete_key(self, key: str, budget: RetryBudget) -> None:
         """Delete an item whatever it is: for repair and for erasing a session, never in passing."""
         await self._send("delete_item", budget, TableName=self.name, Key=_key(key))

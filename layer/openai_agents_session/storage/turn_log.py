@@ -1,0 +1,276 @@
+"""Which turns a session has had: so that a turn happens once, decided by the head that holds its items.
+
+A turn is begun by the write that takes the lease, and ended by the write that gives it back; both are writes of the head,
+so "the answer is in the history" and "the turn is done" are one fact. A delivery that comes again finds its turn here::
+
+    not known                  begin: lease, turn and message in one write
+    open, lease free           its environment died, or it was stopped: go on from what is there
+    open, of another delivery  the same, for whoever comes next: close it, then begin
+    finished                   the answer is the history between two positions
+    waiting                    a run waits for a decision
+
+What is remembered is bounded: the newest ``KEEP_TURNS`` finished turns. A delivery that comes again later than that is
+not recognised, and is a turn of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from enum import IntEnum
+
+from .record import DamagedRecordError, RecordReader, RecordWriter, UnknownFormatError
+
+KEEP_TURNS = 12
+"""Finished turns that a head remembers. Each takes about 16 bytes of every write."""
+
+_KEEP_IDS = 4
+_FORMAT = 1
+_ID_BYTES = 8
+_DIGEST_BYTES = 4
+_RUN_BYTES = 8
+
+
+class Outcome(IntEnum):
+    """How a turn ended. The numbers are stored: never change one."""
+
+    ANSWERED = 0
+    WAITING = 1
+    ABANDONED = 2
+    REFUSED = 3
+    INPUT_BLOCKED = 4
+    OUTPUT_BLOCKED = 5
+    MAX_TURNS = 6
+    CONTEXT_FULL = 7
+    FAILED = 8
+
+
+def turn_id(name: str) -> bytes:
+    """The stored form of a delivery's name: an idempotency key, a message's or an invocation's id."""
+    return hashlib.sha256(name.encode(errors="surrogatepass")).digest()[:_ID_BYTES]
+
+
+def request_digest(request: str) -> bytes:
+    """What tells one request from another under the same name."""
+    return hashlib.sha256(request.encode(errors="surrogatepass")).digest()[:_DIGEST_BYTES]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTurn:
+    """A turn that is not done.
+
+    Attributes:
+        ids: The deliveries that asked for it, newest first.
+        digest: Of what they ask.
+        first: Items of the history before it.
+        attempt: How often it was begun, from 1.
+    """
+
+    ids: tuple[bytes, ...]
+    digest: bytes
+    first: int
+    attempt: int
+
+    def taken_up(self, delivery: bytes) -> OpenTurn:
+        """The same, begun once more, by a delivery that may be another."""
+        others = tuple(known for known in self.ids if known != delivery)
+        return replace(self, ids=(delivery, *others)[:_KEEP_IDS], attempt=self.attempt + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedTurn:
+    """A turn that is done.
+
+    Attributes:
+        delivery: The delivery that asked for it.
+        digest: Of what it asked.
+        first: Items of the history before it.
+        last: Items of the history up to its end; the same as ``first`` when they have been removed since.
+        outcome: How it ended.
+    """
+
+    delivery: bytes
+    digest: bytes
+    first: int
+    last: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class TurnLog:
+    """The turns of a session, as its head remembers them.
+
+    Attributes:
+        open: The one that is not done, or None.
+        finished: The newest that are, newest first.
+        waiting: The id of the run that waits for a decision, or None.
+    """
+
+    open: OpenTurn | None = None
+    finished: tuple[FinishedTurn, ...] = ()
+    waiting: str | None = None
+
+    def finished_by(self, delivery: bytes) -> FinishedTurn | None:
+        """The finished turn of a delivery, or None."""
+        return next((turn for turn in self.finished if turn.delivery == delivery), None)
+
+    def begun(self, delivery: bytes, digest: bytes, count: int) -> TurnLog:
+        """With a new open turn after so many items; one that was open is abandoned."""
+        log = self if self.open is None else self.ended(Outcome.ABANDONED, count)
+        return replace(log, open=OpenTurn((delivery,), digest, count, 1), waiting=None)
+
+    def taken_up(self, delivery: bytes) -> TurnLog:
+        """With the open turn begun once more."""
+        return self if self.open is None else replace(self, open=self.open.taken_up(delivery))
+
+    def ended(self, outcome: Outcome, count: int, *, waiting: str | None = None) -> TurnLog:
+        """With the open turn done, its items reaching up to the history's end of so many items."""
+        turn = self.open
+        if turn is None:
+            return replace(self, waiting=waiting)
+        done = tuple(FinishedTurn(delivery, turn.digest, turn.first, count, outcome) for delivery in turn.ids)
+        return TurnLog(None, (done + self.finished)[:KEEP_TURNS], waiting)
+
+    def within(self, count: int) -> TurnLog:
+        """What is left of it when the history is cut to so many items. Turns that lose items lose them all."""
+        finished = tuple(
+            turn if turn.last <= count else replace(turn, first=min(turn.first, count), last=min(turn.first, count))
+            for turn in self.finished
+        )
+        opened = self.open if self.open is None else replace(self.open, first=min(self.open.first, count))
+        return replace(self, open=opened, finished=finished)
+
+    def pack(self) -> bytes:
+        """The stored form."""
+        record = RecordWriter()
+        record.number(_FORMAT)
+        record.number(0 if self.waiting is None else 1)
+        if self.waiting is not None:
+            record.raw(bytes.fromhex(self.waiting))
+        record.number(0 if self.open is None else len(self.open.ids))
+        if self.open is not None:
+            for delivery in self.open.ids:
+                record.raw(delivery)
+            record.raw(self.open.digest)
+            record.number(self.open.first)
+            record.number(self.open.attempt)
+        record.number(len(self.finished))
+        for turn in self.finished:
+            record.raw(turn.delivery)
+            record.raw(turn.digest)
+            record.number(turn.first)
+            record.number(turn.last - turn.first)
+            record.number(turn.outcome)
+        return record.seal()
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> TurnLog:
+        """The log that ``pack`` packed. Raises ``DamagedRecordError``."""
+        record = RecordReader(packed)
+        if record.number() != _FORMAT:
+            raise UnknownFormatError("the list of turns is of a format that this version does not know")
+        waiting = record.raw(_RUN_BYTES).hex() if record.number() else None
+        opened = None
+        if count := record.number():
+            ids = tuple(record.raw(_ID_BYTES) for _ in range(count))
+            opened = OpenTurn(ids, record.raw(_DIGEST_BYTES), record.number(), record.number())
+        finished = tuple(_finished(record) for _ in range(record.number()))
+        return cls(opened, finished, waiting)
+
+
+NO_TURNS = TurnLog()
+
+
+def _finished(record: RecordReader) -> FinishedTurn:
+    delivery, digest, first = record.raw(_ID_BYTES), record.raw(_DIGEST_BYTES), record.number()
+    last = first + record.number()
+    try:
+        return FinishedTurn(delivery, digest, first, last, Outcome(record.number()))
+    except ValueError as error:
+        raise DamagedRecordError(str(error)) from error
+
+
+# --- what a delivery meets -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A request for a turn.
+
+    Attributes:
+        id: Its name, as ``turn_id`` stores it.
+        digest: Of what it asks, as ``request_digest`` stores it.
+        continues: It asks to go on with whatever turn is open, and for no turn of its own.
+        decides: It brings a decision on the run that waits.
+    """
+
+    id: bytes
+    digest: bytes
+    continues: bool = False
+    decides: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Another turn is running, for so many seconds at most."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyDone:
+    """The turn has happened: here is where its items are."""
+
+    turn: FinishedTurn
+
+
+@dataclass(frozen=True, slots=True)
+class OtherRequest:
+    """The same name was used for another request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Awaiting:
+    """A run waits for a decision first."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class NothingOpen:
+    """There is no turn to go on with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The lease is ours and the turn is begun.
+
+    Attributes:
+        turn: The turn.
+        interrupted: The turn before was not done: its items from ``turn.first`` on are to be put in order first.
+    """
+
+    turn: OpenTurn
+    interrupted: bool
+
+
+Meeting = Held | AlreadyDone | OtherRequest | Awaiting | NothingOpen | Begun
+
+
+def refused(log: TurnLog, delivery: Delivery) -> AlreadyDone | OtherRequest | Awaiting | NothingOpen | None:
+    """Why a delivery gets no turn; None when it does."""
+    if (done := log.finished_by(delivery.id)) is not None:
+        return AlreadyDone(done) if done.digest == delivery.digest else OtherRequest()
+    if log.open is not None:
+        is_other = delivery.id in log.open.ids and delivery.digest != log.open.digest and not delivery.continues
+        return OtherRequest() if is_other else None
+    if log.waiting is not None and not delivery.decides:
+        return Awaiting(log.waiting)
+    return NothingOpen() if delivery.continues else None
+
+
+def takes_up(log: TurnLog, delivery: Delivery) -> bool:
+    """Whether a delivery goes on with the open turn, as the same request, or on purpose."""
+    if log.open is None:
+        return False
+    return delivery.continues or delivery.id in log.open.ids or delivery.digest == log.open.digest
