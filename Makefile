@@ -15,7 +15,7 @@ SETUP := $(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 8) else
 	$(DEFERRED) $(PYTHON) tools/environment.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo chat page engines layer bytecode lock test test-docker bench bench-layer lint format clean
+.PHONY: help setup demo chat page engines layer bytecode lock test test-docker bench bench-layer simulate lint format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ bench: setup engines $(BENCH:%=.work/envs/%/.ready) ## what a turn costs, beside
 
 bench-layer: setup engines .work/envs/sam/.ready .work/envs/emulator/.ready ## what a cold start costs: docs/bench-layer.md (5 min.)
 	@$(BIN)/python -m tools.bench_layer $(ARGS)
+
+simulate: setup ## long runs of the store's simulation: make simulate ARGS="--seeds 10000 --scenario leases"
+	@PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation $(ARGS)
 
 lint: setup ## style, format and types
 	@$(BIN)/ruff check && $(BIN)/ruff format --check --output-format concise && $(BIN)/mypy

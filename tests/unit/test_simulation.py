@@ -1,49 +1,59 @@
-"""No weather makes the store lose, double, tear or mix up anything. See `tests.support.simulation`."""
+"""No weather makes the store lose, double, tear or mix up anything: a sample of `tests.simulation`'s runs.
+
+`make simulate` makes as many as you like. A failing seed prints the command that repeats it.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import os
+import subprocess
+import sys
 
 import pytest
 
-from openai_agents_session import StorageOptions
-from tests.support.simulation import Weather, simulate
+from tests.simulation.mutants import MUTANTS, Mutant, applied
+from tests.simulation.scenarios import SCENARIOS
+from tests.simulation.world import Report, simulate
+from tools.emulation.engines import ROOT
 
-DEFAULT = StorageOptions(cache=None)
-
-WEATHERS = {
-    "calm": (Weather(faults=0), 5),
-    "alone in trouble": (Weather(writers=1, faults=0.25), 15),
-    "trouble": (Weather(faults=0.15), 8),
-    "late requests": (Weather(faults=0.1, late=0.06, clears=False), 8),
-    "deaths": (Weather(writers=6, faults=0.05, deaths=0.01, clears=False), 5),
-    "deaths and clears": (Weather(writers=6, faults=0.05, deaths=0.01), 5),
-    "a crowd": (Weather(writers=32, operations=5, faults=0.02, large=False), 3),
-    "replacements": (Weather(replaces=True, clears=False), 8),
-    "every ttl": (Weather(late=0.03, clears=False, large=False, ttls=(None, 100, 3_000, 100_000)), 8),
-    "default layout": (Weather(faults=0.1, options=DEFAULT), 5),
-    "one item": (Weather(faults=0.1, large=False, options=replace(DEFAULT, single_item=True)), 5),
-}
+SEEDS = 12
+EXHAUSTIVE_SEEDS = 400
 
 
-@pytest.mark.parametrize("name", WEATHERS)
-def test_every_write_makes_one_step_of_one_history(name: str, request: pytest.FixtureRequest) -> None:
-    """Each head adds one new batch, removes one item or all, or changes nothing; who reads sees one of these."""
-    weather, seeds = WEATHERS[name]
-    requests = unsure = 0
-    for seed in range(seeds * (50 if request.config.getoption("--exhaustive") else 1)):
-        report = simulate(weather, seed)
-        assert report.wrong == [], (name, seed)
-        if not weather.deaths and not weather.late:
-            assert report.left == 0, (name, seed)
-        requests += report.requests
-        unsure += report.unknown + report.gave_up
-    assert requests > 100
-    assert unsure <= requests / 100
+def _story(report: Report) -> str:
+    wrong = "\n".join(report.wrong[:5])
+    repeat = f"make simulate ARGS=\"--scenario '{report.scenario}' --seed {report.seed} --seeds 1\""
+    return f"\n{report.trace}\n{wrong}\nrepeat it: {repeat}"
 
 
-def test_what_is_wrong_is_seen() -> None:
-    """Two writers that believe to be the same one take each other's writes for theirs: the simulation notices."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("openai_agents_session.storage.receipts.secrets.token_bytes", lambda count: bytes(count))
-        assert any(simulate(Weather(faults=0.2), seed).wrong for seed in range(5))
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_every_write_and_every_answer_can_be_explained(name: str, request: pytest.FixtureRequest) -> None:
+    """Each write does what its operation may do, each operation ends in time with an answer that is true."""
+    seeds = EXHAUSTIVE_SEEDS if request.config.getoption("--exhaustive") else SEEDS
+    total = Report(name, 0)
+    for seed in range(seeds):
+        report = simulate(name, seed)
+        assert not report.wrong, _story(report)
+        total.add(report)
+    request.node.user_properties.append(("sample", f"{seeds} seeds, {total.requests:,} requests"))
+    assert total.operations > 10 * seeds
+    if SCENARIOS[name].role or not total.faults:
+        assert not total.unknown
+
+
+def test_the_same_seed_gives_the_same_run() -> None:
+    """Every event of a run follows from its scenario and its seed, in this process and in any other."""
+    digest = simulate("everything", 3).digest
+    assert simulate("everything", 3).digest == digest
+    assert simulate("everything", 4).digest != digest
+    code = "from tests.simulation.world import simulate; print(simulate('everything', 3).digest)"
+    environment = {**os.environ, "PYTHONHASHSEED": "1", "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'layer'}"}
+    other = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
+    assert int(other.stdout) == digest
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_broken_store_is_noticed(mutant: Mutant) -> None:
+    """Whatever is broken on purpose, some run within the stated number of seeds says that something is wrong."""
+    with applied(mutant):
+        assert any(simulate(mutant.scenario, seed).wrong for seed in range(mutant.seeds))
