@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from . import client as clients
+from ._client_check import checked_client
 from .errors import (
     InvalidInputError,
     LeaseUnavailableError,
@@ -98,7 +99,7 @@ class DynamoDBSession:
         self._session_settings = session_settings
         self.owner = _checked_owner(self.session_id, owner)
         self._options = options
-        self._table = Table(dynamodb_client, _checked_table_name(table_name), options.observer)
+        self._table = Table(checked_client(dynamodb_client), _checked_table_name(table_name), options.observer)
         self._ttl_seconds = _checked_ttl(self.session_id, ttl_seconds)
         self._store = self._companion(self.session_id)
         self._whole_tool_calls = whole_tool_calls
@@ -362,6 +363,9 @@ class DynamoDBSession:
 
     async def _release_lease(self) -> None:
         """Give back what this object holds. What cannot be given back runs out: no reason for the turn to fail."""
+        if self._store.lease is None:
+            self._has_lease = False
+            return
         lock = self._serial.lock()
         try:
             await self._acquired(lock)
@@ -499,7 +503,7 @@ async def create_table_if_not_exists(client: DynamoDBClient, table_name: str, *,
     Raises:
         StorageError: It could not be created, or not be looked at.
     """
-    table = Table(client, _checked_table_name(table_name))
+    table = Table(checked_client(client), _checked_table_name(table_name))
     await table.create(enable_ttl=enable_ttl, budget=RetryBudget(CREATE_TABLE_SECONDS))
 
 

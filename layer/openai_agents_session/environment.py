@@ -38,6 +38,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from aiobotocore.session import AioSession
 
+from . import _whole  # noqa: F401 - first of all: it raises where another library wrote over this one
+from ._loops import close_runner
 from .client import OwnedClient
 from .dynamodb import DynamoDBSession
 from .storage.receipts import renew_writers
@@ -285,7 +287,7 @@ class _State:
     def close(self) -> None:
         self.cancel_leftovers()
         self.runner.run(self.close_client())
-        self.runner.close()
+        close_runner(self.runner)
 
 
 def _loop_is_running() -> bool:

@@ -36,6 +36,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from . import _whole  # noqa: F401 - first of all: it raises where another library wrote over this one
 from .dynamodb import _settled
 from .errors import CorruptSessionError, InvalidInputError, RunNotPendingError
 from .serial import Serial

@@ -24,6 +24,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from . import _whole  # noqa: F401 - first of all: it raises where another library wrote over this one
 from .errors import DeadlineError
 from .storage.retry import deadline
 

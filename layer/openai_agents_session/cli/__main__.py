@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib.util
 import sys
 
+from .. import _installation
 from . import interrupt
 
 
 def main() -> None:
     """Run the command; say what is missing where its libraries are not installed."""
     interrupt.end_at_once()
+    _installation.require_whole()
     missing = [name for name in ("typer", "rich") if importlib.util.find_spec(name) is None]
     if missing:
         sys.stderr.write(
