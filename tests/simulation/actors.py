@@ -222,7 +222,7 @@ class Cast:
         seconds, wait = self._noise.choice((1, 5, 30)), self._noise.choice((0, 0.3, 3))
         scope = object()
         manager = puppet.session.lease(seconds, wait_seconds=wait)
-        rounds = 2 if puppet.users else 1  # between two tries others of this object have their turn
+        rounds = min(2, self._world.scenario.tasks)  # before a try, others of this object may have their turn
         limit = rounds * self._patient(puppet) + wait
         lease = await self.perform(
             puppet, "lease", manager.__aenter__, limit=limit, scope=scope, shown=lambda _: "held"

@@ -189,8 +189,8 @@ MUTANTS = (
     Mutant(
         "a lease is taken from its holder",
         "storage.operations",
-        "if held is not None and held.until > now:",
-        "if held is not None and held.until < now:",
+        "if held is not None and held.until > now:\n                return Nothing(result=",
+        "if held is not None and held.until < now:\n                return Nothing(result=",
         "leases",
     ),
     Mutant(
