@@ -27,7 +27,7 @@ from .events import Event
 from .options import StorageOptions
 from .serial import Serial
 from .storage.description import RecoveryReport, SessionInfo
-from .storage.items import Items, from_batch
+from .storage.items import Items, fits_one_batch, from_batch
 from .storage.keys import SEPARATOR, SESSION_ID_LIMIT_BYTES
 from .storage.operations import SessionStore
 from .storage.retry import GRACE_SECONDS, RetryBudget, current_deadline, deadline
@@ -43,6 +43,9 @@ __all__ = ["DynamoDBSession", "Lease", "create_table_if_not_exists"]
 
 LEASE_LIMIT_SECONDS = 366 * 86_400
 """Longest lease. A lease is for a turn; what stands in the way of everybody for longer is a mistake."""
+
+TTL_LIMIT_SECONDS = 100 * 366 * 86_400
+"""Longest time to live. What is to live longer has none."""
 
 OWNER_LIMIT_BYTES = 2_048
 """Longest owner, in UTF-8 bytes. It is stored and paid for with every write."""
@@ -94,7 +97,11 @@ class DynamoDBSession:
         whole_tool_calls: bool = False,
         options: StorageOptions | None = None,
     ) -> None:
-        options = options or StorageOptions()
+        options = StorageOptions() if options is None else options
+        if not isinstance(options, StorageOptions):
+            raise InvalidInputError(f"session {session_id!r}: options must be StorageOptions, not {options!r}")
+        if not (session_settings is None or isinstance(session_settings, dict) or hasattr(session_settings, "limit")):
+            raise InvalidInputError(f"session {session_id!r}: session_settings has no limit: {session_settings!r}")
         self.session_id = _checked_session_id(session_id)
         self._session_settings = session_settings
         self.owner = _checked_owner(self.session_id, owner)
@@ -254,6 +261,8 @@ class DynamoDBSession:
         """
         if type(self) is not DynamoDBSession:
             return None
+        if not isinstance(limit, int) or isinstance(limit, bool) or limit <= 0:
+            raise InvalidInputError(f"session {self.session_id!r}: limit must be a positive integer, not {limit!r}")
         try:
             from agents.memory.session import _CompactionSnapshot
         except ImportError:  # an SDK without the hook: it then replaces by clearing and adding
@@ -266,10 +275,14 @@ class DynamoDBSession:
 
         async def replace_suffix(start: int, output: list[TResponseInputItem]) -> bool:
             batch = from_batch(self.session_id, output)
+            if not isinstance(start, int) or not 0 <= start <= len(items):
+                raise InvalidInputError(
+                    f"session {self.session_id!r}: start must be within the snapshot, not {start!r}"
+                )
             keep = total - len(items) + start
             async with self._open():
                 rest = None if prune_prefix is None else await self._without_prefix(keep, prune_prefix)
-                if rest is not None:
+                if rest is not None and fits_one_batch(rest + batch):
                     keep, batch = 0, rest + batch
                 return await _settled(self._store.replace(keep, batch, expected=commit))
 
@@ -280,7 +293,12 @@ class DynamoDBSession:
         kept = (await self._store.read(None))[:keep]
         rest = list(dropwhile(prune, kept))
         # What stays is written again: once half of it may go, that costs as much as what it saves.
-        return from_batch(self.session_id, rest) if len(rest) <= len(kept) // 2 and len(rest) < len(kept) else None
+        if len(rest) > len(kept) // 2 or len(rest) == len(kept):
+            return None
+        try:
+            return from_batch(self.session_id, rest)
+        except InvalidInputError:  # too large to be written again in one piece
+            return None
 
     # --- for operators -----------------------------------------------------------------------------------------------
 
@@ -389,7 +407,7 @@ class DynamoDBSession:
         if not is_number or not least <= seconds <= LEASE_LIMIT_SECONDS:  # also refuses NaN
             raise InvalidInputError(
                 f"session {self.session_id!r}: {what} must be a positive number of seconds, at most "
-                f"{LEASE_LIMIT_SECONDS}, not {seconds!r}"
+                f"{LEASE_LIMIT_SECONDS}"
             )
 
     # --- small things ------------------------------------------------------------------------------------------------
@@ -558,9 +576,11 @@ def _checked_table_name(table_name: Any) -> str:
 def _checked_ttl(session_id: str, ttl_seconds: Any) -> int | None:
     if ttl_seconds is None:
         return None
-    if not isinstance(ttl_seconds, int) or isinstance(ttl_seconds, bool) or ttl_seconds <= 0:
+    if not isinstance(ttl_seconds, int) or isinstance(ttl_seconds, bool) or not 0 < ttl_seconds <= TTL_LIMIT_SECONDS:
+        shown = ttl_seconds if not isinstance(ttl_seconds, int) or ttl_seconds.bit_length() < 64 else "a huge number"
         raise InvalidInputError(
-            f"session {session_id!r}: ttl_seconds must be a positive integer or None, not {ttl_seconds!r}"
+            f"session {session_id!r}: ttl_seconds must be a positive integer of at most {TTL_LIMIT_SECONDS} (a hundred "
+            f"years) or None, not {shown!r}"
         )
     return ttl_seconds
 

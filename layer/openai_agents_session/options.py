@@ -51,6 +51,12 @@ class StorageOptions:
             "fan_out": (2, 64),
             "patience_seconds": (0, 60),
         }
+        if not (self.cache is None or hasattr(self.cache, "put")) or not callable(self.clock):
+            raise InvalidInputError(
+                "cache must be a SegmentCache or None, and clock a function that gives Unix seconds"
+            )
+        if self.observer is not None and not callable(self.observer):
+            raise InvalidInputError(f"observer must be a function that takes an event, not {self.observer!r}")
         for name, (least, most) in limits.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)):

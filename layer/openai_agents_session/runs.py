@@ -119,7 +119,7 @@ class PendingRun:
                 created=int(record["created"]),
                 decisions={str(call): bool(decision) for call, decision in record["decisions"].items()},
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise CorruptSessionError(
                 key, "head", f"it is no run: {error!r}", intact_items=None, total_items=None
             ) from error
@@ -153,9 +153,9 @@ class PendingRuns:
             InvalidInputError: There is no call to decide on.
             OutcomeUnknownError: The answer was lost: it may be parked, and somebody may have claimed it since.
         """
-        calls = tuple(approvals)
-        if not calls:
-            raise InvalidInputError("a run is parked for calls that need approval, and there are none")
+        calls = tuple(approvals or ())
+        if not calls or not all(isinstance(call, PendingCall) for call in calls) or not isinstance(state, str):
+            raise InvalidInputError(f"run of {self._key!r}: park takes a state (str) and at least one PendingCall")
         run = PendingRun(secrets.token_hex(8), state, calls, "pending", self._store.now())
         async with self._serial.lock():
             await _settled(self._store.replace(0, self._batch(run.to_items())))
@@ -187,6 +187,8 @@ class PendingRuns:
             RunNotPendingError: It is not pending (any more).
             OutcomeUnknownError: The answer was lost: it may have been claimed, and must not be resumed.
         """
+        if not isinstance(decisions, Mapping) or not all(isinstance(each, bool) for each in decisions.values()):
+            raise InvalidInputError(f"run {run_id!r}: decisions are True or False by call id, not {decisions!r}")
         async with self._serial.lock():
             run, commit = await self._read()
             if run is None or commit is None or run.run_id != run_id or run.status != "pending":

@@ -37,7 +37,7 @@ def _offence(items: Sequence[Any], start: int) -> int | None:
     for position in range(start, len(items)):
         item = items[position]
         call = item.get("call_id") if isinstance(item, dict) else None
-        if call is None:
+        if not isinstance(call, str):
             continue
         if not _kind(item).endswith(_OUTPUT_SUFFIX):
             calls.add(call)

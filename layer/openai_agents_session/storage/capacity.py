@@ -34,17 +34,28 @@ def read_units(size: int, *, consistent: bool = True) -> float:
 
 
 def item_size(attributes: Mapping[str, Mapping[str, Any]]) -> int:
-    """Size in bytes of an item made of S, N and B attributes."""
+    """Size of an item in bytes, names and values together."""
     return sum(len(name.encode()) + _value_size(value) for name, value in attributes.items())
 
 
 def _value_size(value: Mapping[str, Any]) -> int:
     ((kind, content),) = value.items()
     if kind == "S":
-        return len(content.encode())
+        return len(content.encode(errors="surrogatepass"))
     if kind == "B":
         return len(content)
     if kind == "N":
         digits: str = content.lstrip("-").replace(".", "")
         return 1 + -(-len(digits) // 2) + int(content.startswith("-"))
-    raise ValueError(f"attribute kind {kind} is not one that sessions use")
+    return _other_size(kind, content)
+
+
+def _other_size(kind: str, content: Any) -> int:
+    """Of kinds that sessions do not use: an operator's, or another tool's."""
+    if kind in ("BOOL", "NULL"):
+        return 1
+    if kind == "L":
+        return 3 + sum(1 + _value_size(value) for value in content)
+    if kind == "M":
+        return 3 + len(content) + item_size(content)
+    return sum(_value_size({kind[0]: value}) for value in content)  # a set

@@ -244,6 +244,8 @@ def from_attributes(session_id: str, attributes: Attributes | None, now: int) ->
         return _foreign(session_id, attributes, now)
     except (KeyError, TypeError, AttributeError) as error:
         raise DamagedRecordError(f"attribute {error} is missing or of the wrong type") from error
+    except UnicodeError as error:
+        raise DamagedRecordError(f"it has text that is not Unicode: {error}") from error
 
 
 def _own(session_id: str, attributes: Attributes) -> Head:

@@ -232,12 +232,26 @@ def from_batch(session_id: str, batch: Any) -> Items:
             f"session {session_id!r}: items must be a list of JSON objects, not {type(batch).__name__}"
         )
     items = _join([_item_text(session_id, index, item) for index, item in enumerate(batch)])
-    if len(items.text) > BATCH_LIMIT_BYTES or _memory(items.text) > _MEMORY_LIMIT_BYTES // 2:
+    return checked_size(session_id, items)
+
+
+def fits_one_batch(batch: Items) -> bool:
+    """Whether a batch can be read back in one piece, also behind what a head may hold before it."""
+    return len(batch.text) <= BATCH_LIMIT_BYTES and _memory(batch.text) <= _MEMORY_LIMIT_BYTES // 2
+
+
+def checked_size(session_id: str, batch: Items) -> Items:
+    """A batch, if it can be read back in one piece.
+
+    Raises:
+        InvalidInputError: It cannot.
+    """
+    if not fits_one_batch(batch):
         raise InvalidInputError(
-            f"session {session_id!r}: the batch is too large to be read back in one piece: {len(items.text)} bytes of "
+            f"session {session_id!r}: the batch is too large to be read back in one piece: {len(batch.text)} bytes of "
             f"JSON, where {BATCH_LIMIT_BYTES} are the most. Add its items in smaller batches."
         )
-    return items
+    return batch
 
 
 def _join(texts: Sequence[bytes]) -> Items:
@@ -250,7 +264,7 @@ def _item_text(session_id: str, index: int, item: Any) -> bytes:
         value = item.model_dump(mode="json") if hasattr(item, "model_dump") else item
         if isinstance(value, dict):
             text = _dump(value, allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
+    except Exception as error:
         raise InvalidItemError(f"session {session_id!r}: item {index} is not JSON: {error}", index=index) from error
     if text is None:
         raise InvalidItemError(
@@ -264,7 +278,7 @@ def _check_structure(session_id: str, index: int, item: Any) -> None:
     """Refuse what JSON takes without an error and does not give back: keys that become one, nesting without end."""
     level = [item]
     for _ in range(NESTING_LIMIT):
-        if any(type(value) is dict and _has_clashing_keys(value) for value in level):
+        if any(isinstance(value, dict) and _has_clashing_keys(value) for value in level):
             raise InvalidItemError(
                 f"session {session_id!r}: item {index} has keys that are the same in JSON, such as 1 and '1'",
                 index=index,

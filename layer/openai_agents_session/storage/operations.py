@@ -34,7 +34,7 @@ from .description import RecoveryReport, SessionInfo, info_of
 from .expiry import Expiry
 from .head import Head, Lease
 from .history import History
-from .items import Items
+from .items import Items, checked_size
 from .layout import TAIL_TEXT_LIMIT_BYTES, Layout
 from .retry import RetryBudget
 from .sealing import Growth
@@ -171,6 +171,7 @@ class SessionStore:
         return bool(await self._grown(transition, growth))
 
     def _growth(self, batch: Items) -> Growth:
+        checked_size(self.session_id, batch)
         return Growth(batch, self._layout, self.segments, self._expiry, self.options)
 
     async def _grown(

@@ -220,6 +220,8 @@ class Growth:
             if placement.outcome is Placed.FOREIGN:
                 self._foreign.add(placement.slot)
                 continue
+            if len(parts) > 1 and placement.outcome is Placed.OCCUPIED:  # some were written, and no head will name them
+                await self.segments.withdraw(parts[0].put_id, [slot_number(part.key) for part in parts], view.budget)
             return self._in_vain(stored, parts[0].written, placement)
         expires = parts[0].expires
         self._written = self._known(stored, target, parts, run, merged, with_batch=with_batch, expires=expires)

@@ -42,18 +42,18 @@ async def at_once(work: Callable[[_T], Awaitable[Any]], entries: Iterable[_T]) -
 
     All have ended when it returns or raises: an operation that is over sends no more requests.
     """
-    gate = asyncio.Semaphore(_AT_ONCE)
+    numbered = enumerate(entries)
+    results: dict[int, Any] = {}
 
-    async def one(entry: _T) -> tuple[Any]:
-        async with gate:
-            return (await work(entry),)
+    async def worker() -> None:
+        for number, entry in numbered:
+            results[number] = await work(entry)
 
-    results: list[Any] = []
-    for outcome in await asyncio.gather(*(one(entry) for entry in entries), return_exceptions=True):
+    outcomes = await asyncio.gather(*(worker() for _ in range(_AT_ONCE)), return_exceptions=True)
+    for outcome in outcomes:
         if isinstance(outcome, BaseException):
             raise outcome
-        results.extend(outcome)
-    return results
+    return [results[number] for number in sorted(results)]
 
 
 @dataclass(frozen=True, slots=True)
