@@ -5,7 +5,7 @@ PYTHON ?= python3
 RUNTIME ?= 3.13# of the template; another supported Python stands in for it where it is missing
 BIN := .work/venv/bin
 BENCH := bench-reference bench-strands bench-langgraph
-TESTED := attach bench-reference emulator sam ministack boto3-1.35 boto3-1.40 boto3-latest
+TESTED := attach bench-reference emulator sam sdk-tests ministack boto3-1.35 boto3-1.40 boto3-latest
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo chat page engines layer bytecode lock test test-docker bench bench-layer lint format clean
