@@ -5,7 +5,7 @@ PYTHON ?= python3
 RUNTIME ?= 3.13# of the template; another supported Python stands in for it where it is missing
 BIN := .work/venv/bin
 BENCH := bench-reference bench-strands bench-langgraph
-TESTED := attach bench-reference emulator sam ministack boto3-1.35 boto3-1.40 boto3-latest
+TESTED := attach bench-reference emulator sam sdk-tests ministack boto3-1.35 boto3-1.40 boto3-latest
 
 # These programs begin with Ctrl-C put off, and see to it once Python has started: until then it would be a traceback.
 DEFERRED := $(shell env --block-signal=INT true 2> /dev/null && echo env --block-signal=INT)
