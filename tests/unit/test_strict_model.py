@@ -18,7 +18,7 @@ from openai import APIConnectionError, AsyncOpenAI, BadRequestError
 
 from tools.emulation import strict_errors, strict_faults
 from tools.emulation.strict_model import StrictModel
-from tools.emulation.strict_script import Asked, by_turn, calls, calls_with, each, refuses, says, thinks
+from tools.emulation.strict_script import Asked, Reply, by_turn, calls, calls_with, each, refuses, says, thinks
 
 HALF = "\ud83d"
 
@@ -244,6 +244,12 @@ def test_a_history_over_the_context_window_is_refused_as_each_interface_does(mod
     streamed = respond(model, long, stream=True)
     assert streamed.status_code == 200
     assert "context_length_exceeded" in streamed.text
+
+
+def test_an_answer_can_be_empty(model: StrictModel) -> None:
+    model.script = lambda _: Reply(())
+    assert respond(model, USER).json()["output"] == []
+    assert complete(model, USER).json()["choices"][0]["message"]["content"] is None
 
 
 def test_a_rate_limit_says_when_to_come_again(model: StrictModel) -> None:

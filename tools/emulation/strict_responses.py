@@ -21,6 +21,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from openai.types.responses import response_input_item_param as documented
@@ -68,9 +69,9 @@ class Issued:
 
     def note(self, output: list[dict[str, Any]]) -> None:
         """Remember an answer."""
-        for item, following in zip(output, [*output[1:], None], strict=True):
-            self.items[item["id"]] = item
-            if item["type"] == "reasoning" and following:
+        self.items |= {item["id"]: item for item in output}
+        for item, following in pairwise(output):
+            if item["type"] == "reasoning":
                 self.after[item["id"]] = following["id"]
 
 
