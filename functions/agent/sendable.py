@@ -17,6 +17,10 @@ ID_PREFIXES = {"message": "msg", "reasoning": "rs", "function_call": "fc", "func
 """How the Responses API wants the ids of items to begin; what has another form, came from another provider."""
 
 MOST_ID_CHARACTERS = 64
+
+PLACEHOLDER_ID = "__fake_id__"
+"""The SDK's own, for items without an id: it leaves it out where ids are sent, and wants it elsewhere."""
+
 INVALID_ARGUMENTS = "invalid_json"
 """The one member of the object that stands for arguments which are none."""
 
@@ -64,7 +68,7 @@ def sendable(items: Iterable[Any]) -> list[Any]:
 
     Returns:
         The items, those changed that had to be. Outputs without a call before them are left out, and so is reasoning
-        without its id or without what it was about; ids of another provider's form are dropped.
+        without its id or without what it was about; ids of another provider's form become the SDK's placeholder.
     """
     kept = [_mended(item) for item in _with_calls(items)]
     return list(_with_reasons(kept))
@@ -85,14 +89,14 @@ def _mended(item: Any) -> Any:
         return item
     item = clean(item)
     if "id" in item and not _is_id(item["id"], str(item.get("type", "message"))):
-        item = {name: value for name, value in item.items() if name != "id"}
+        item = _without_id(item)
     if item.get("type") == "function_call" and not is_json_object(item.get("arguments")):
         item = item | {"arguments": json.dumps({INVALID_ARGUMENTS: str(item.get("arguments"))})}
     return item
 
 
 def _with_reasons(items: list[Any]) -> Iterator[Any]:
-    """Leave out reasoning that cannot be sent, and then the ids of what followed it: they would ask for it."""
+    """Leave out reasoning that cannot be sent, and the ids of what followed it: they would ask for it."""
     reasoning_left_out = False
     for item, following in pairwise([*items, None]):
         if _is_reasoning(item):
@@ -100,10 +104,14 @@ def _with_reasons(items: list[Any]) -> Iterator[Any]:
             if not reasoning_left_out:
                 yield item
         elif reasoning_left_out and _is_own(item):
-            yield {name: value for name, value in item.items() if name != "id"}
+            yield _without_id(item)
         else:
             reasoning_left_out = False
             yield item
+
+
+def _without_id(item: dict[str, Any]) -> dict[str, Any]:
+    return item | {"id": PLACEHOLDER_ID} if "id" in item else item
 
 
 def _is_id(value: Any, kind: str) -> bool:
@@ -116,7 +124,8 @@ def _is_reasoning(item: Any) -> bool:
 
 
 def _is_referable(item: dict[str, Any]) -> bool:
-    return bool(item.get("id") or item.get("encrypted_content") or item.get("provider_data"))
+    has_id = item.get("id") not in (None, PLACEHOLDER_ID)
+    return has_id or bool(item.get("encrypted_content") or item.get("provider_data"))
 
 
 def _is_own(item: Any) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sendable import INVALID_ARGUMENTS, clean, clean_arguments, sendable, unicode
+from sendable import INVALID_ARGUMENTS, PLACEHOLDER_ID, clean, clean_arguments, sendable, unicode
 
 HIGH, LOW = "\ud83d", "\ude00"
 USER = {"role": "user", "content": "Hello"}
@@ -20,7 +20,7 @@ OUTPUT = {"type": "function_call_output", "call_id": "call_1", "output": "paid"}
 
 
 def without_id(item: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in item.items() if name != "id"}
+    return item | {"id": PLACEHOLDER_ID}
 
 
 @pytest.mark.parametrize(
@@ -72,6 +72,7 @@ def test_a_history_that_is_valid_is_sent_as_it_is() -> None:
         pytest.param([USER, MESSAGE | {"id": "offline_1"}], [USER, without_id(MESSAGE)], id="another provider's id"),
         pytest.param([USER, CALL | {"id": "msg_1"}, OUTPUT], [USER, without_id(CALL), OUTPUT], id="another kind's id"),
         pytest.param([USER, MESSAGE | {"id": "msg_" + "x" * 61}], [USER, without_id(MESSAGE)], id="a long id"),
+        pytest.param([USER, {"type": "reasoning", "summary": []}, MESSAGE], [USER, without_id(MESSAGE)], id="no id"),
         pytest.param([{"role": "user", "content": HIGH}], [{"role": "user", "content": "\ufffd"}], id="half a pair"),
     ],
 )

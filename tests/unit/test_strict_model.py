@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from agents import Agent, ModelRefusalError, Runner, SQLiteSession, function_tool
+from agents import Agent, ModelRefusalError, Runner, SQLiteSession, function_tool, set_tracing_disabled
 from agents.models.openai_chatcompletions import OpenAIChatCompletionsModel
 from agents.models.openai_responses import OpenAIResponsesModel
 from openai import APIConnectionError, AsyncOpenAI, BadRequestError
@@ -21,6 +21,9 @@ from tools.emulation.strict_model import StrictModel
 from tools.emulation.strict_script import Asked, Reply, by_turn, calls, calls_with, each, refuses, says, thinks
 
 HALF = "\ud83d"
+
+
+set_tracing_disabled(True)
 
 
 @pytest.fixture(scope="module")
