@@ -43,7 +43,7 @@ def turns() -> Iterator[TurnStage]:
 @pytest.fixture(scope="module")
 def environments(turns: TurnStage) -> Iterator[dict[str, Emulator]]:
     """An environment for each provider that has a network, which have served a turn."""
-    with turns.warm(timeout_seconds=60) as one, turns.warm(timeout_seconds=60, MODEL_PROVIDER="compatible") as other:
+    with turns.warm(turn_seconds=60) as one, turns.warm(turn_seconds=60, MODEL_PROVIDER="compatible") as other:
         yield {"openai": one, "compatible": other}
 
 

@@ -17,7 +17,7 @@ LARGE = "All work and no play. " * 30_000  # 660 KB, over what an item of Dynamo
 
 @pytest.fixture(scope="module")
 def two(turns: TurnStage) -> Iterator[tuple[Emulator, Emulator]]:
-    with turns.warm(timeout_seconds=60) as one, turns.warm(timeout_seconds=60) as other:
+    with turns.warm(turn_seconds=60) as one, turns.warm(turn_seconds=60) as other:
         yield one, other
 
 

@@ -179,7 +179,7 @@ def assert_no_key(turns: TurnStage, url: str, name: str, code: str = "no_key") -
 
 
 def test_retries_of_the_client_do_not_outlast_the_turn(turns: TurnStage) -> None:
-    with turns.warm(timeout_seconds=12) as one:
+    with turns.warm(turn_seconds=8) as one:
         turns.model.script = lambda _: rate_limited("60")
         answered = one.invoke(ask(new_id(), "Hello"))
         assert answered.answer["status"] == 429

@@ -110,7 +110,7 @@ def three_payments(asked: Asked) -> Any:
 
 async def count_requests(table: Table) -> int:
     """How many requests to the store a turn makes that nothing happens to."""
-    with table.turns.environment(timeout_seconds=60) as environment:
+    with table.turns.environment(turn_seconds=60) as environment:
         await asyncio.to_thread(warm_up, environment)
         table.proxy.reset()
         table.direct.effects.reset()
@@ -124,7 +124,7 @@ async def count_requests(table: Table) -> int:
 async def die(table: Table, trial: Trial) -> None:
     """Take a turn in an environment of its own, which is killed at the trial's moment."""
     moment = trial.moment
-    with table.turns.environment(timeout_seconds=TIMEOUT_SECONDS) as environment:
+    with table.turns.environment(turn_seconds=TIMEOUT_SECONDS) as environment:
         await asyncio.to_thread(warm_up, environment)
         died = threading.Event()
 
@@ -199,7 +199,7 @@ async def test_a_turn_that_is_killed_anywhere_has_every_effect_at_most_once(
     for trial in sample:
         await die(table, trial)
     wrong: list[str] = []
-    with table.direct.environment(timeout_seconds=60) as environment:
+    with table.direct.environment(turn_seconds=60) as environment:
         await asyncio.to_thread(warm_up, environment)
         for trial in sample:
             wrong += await asyncio.to_thread(violations, table, trial, environment)
@@ -212,7 +212,7 @@ async def test_an_answer_of_the_store_that_is_lost_changes_nothing(table: Table)
     requests = await count_requests(table)
     table.direct.effects.reset()
     wrong: list[str] = []
-    with table.turns.environment(timeout_seconds=60) as one, table.direct.environment(timeout_seconds=60) as other:
+    with table.turns.environment(turn_seconds=60) as one, table.direct.environment(turn_seconds=60) as other:
         await asyncio.to_thread(warm_up, one)
         await asyncio.to_thread(warm_up, other)
         for number in range(1, requests + 1):

@@ -12,7 +12,7 @@ from tools.emulation.proxy import FaultProxy
 from tools.emulation.strict_faults import Hang
 from tools.emulation.strict_script import Reply, by_turn, calls, says
 
-SECONDS = 8
+SECONDS = 6
 
 
 def blocking(count: int) -> Reply:
@@ -23,7 +23,7 @@ def blocking(count: int) -> Reply:
 
 
 def test_a_model_that_hangs_is_over_in_time(turns: TurnStage) -> None:
-    with turns.warm(timeout_seconds=SECONDS) as one:
+    with turns.warm(turn_seconds=SECONDS) as one:
         turns.model.script = lambda _: Hang()
         stopped = one.invoke(ask(new_id(), "Hello"))
         turns.model.reset()
@@ -35,7 +35,7 @@ def test_a_model_that_hangs_is_over_in_time(turns: TurnStage) -> None:
 def test_tools_that_block_their_threads_do_not_keep_the_next_turn_from_its_model(turns: TurnStage, count: int) -> None:
     # By a name that has to be looked up: the look-up, too, needs a thread.
     by_name = turns.model.base_url.replace("127.0.0.1", "localhost")
-    with turns.warm(timeout_seconds=SECONDS, MODEL_BASE_URL=by_name) as one:
+    with turns.warm(turn_seconds=SECONDS, MODEL_BASE_URL=by_name) as one:
         turns.model.script = by_turn(blocking(count), says("Never said."))
         stopped = one.invoke(ask(new_id(), "Block."))
         assert stopped.answer["status"] == 504
@@ -53,7 +53,7 @@ async def test_a_store_that_fails_all_the_time_does_not_hold_a_turn_beyond_its_i
 ) -> None:
     async with FaultProxy(turns.stage.endpoint_url, metered=False) as proxy:
         variables = {"AWS_ENDPOINT_URL_DYNAMODB": proxy.url}
-        with turns.environment(timeout_seconds=SECONDS, **variables) as one:
+        with turns.environment(turn_seconds=SECONDS, **variables) as one:
             await asyncio.to_thread(one.invoke, ask(new_id(), "warm up"))
             turns.reset()
             turns.model.script = by_turn(calls("pay", amount=1), says("Paid."))
