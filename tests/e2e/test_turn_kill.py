@@ -9,6 +9,7 @@ import hashlib
 import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -28,7 +29,7 @@ from tests.support.turns import (
 from tools.emulation import faults
 from tools.emulation.effects import When
 from tools.emulation.proxy import FaultProxy
-from tools.emulation.rie import Emulator, FunctionError
+from tools.emulation.rie import Emulator, FunctionError, processes_of
 from tools.emulation.strict_script import Asked, by_turn, calls, says
 
 FollowUp = Literal["continue", "the same message", "the same key"]
@@ -141,7 +142,7 @@ async def die(table: Table, trial: Trial) -> None:
             table.direct.effects.on(moment.number, moment.when, kill)
         with pytest.raises((OSError, FunctionError, ValueError)):
             await asyncio.to_thread(environment.invoke, trial.request)
-        assert died.is_set(), f"nothing died at {moment}"
+        assert await asyncio.to_thread(died.wait, 10), f"nothing died at {moment}"
     await asyncio.sleep(0.2)  # what the dead process had sent has arrived
     table.proxy.reset()
 
@@ -181,6 +182,21 @@ def chosen(trials: list[Trial], *, exhaustive: bool) -> list[Trial]:
         return trials
     step = max(1, len(trials) // SAMPLE) | 1  # odd, and so not a multiple of the ways to go on unless of three
     return trials[:: step if step % 3 else step + 2]
+
+
+async def test_what_is_killed_is_dead_and_has_no_effects_any_more(table: Table) -> None:
+    with table.direct.environment() as environment:
+        await asyncio.to_thread(warm_up, environment)
+        processes = processes_of(environment.process_id)
+        assert len(processes) == 2  # the emulator and the function's runtime
+        table.direct.model.script = by_turn(calls("pay", amount=1), calls("pay", amount=2), says(ANSWER))
+        table.direct.effects.on(1, "after", environment.kill)
+        with pytest.raises((OSError, FunctionError, ValueError)):
+            await asyncio.to_thread(environment.invoke, ask("dead", "Pay."))
+        assert [process for process in processes if Path(f"/proc/{process}/exe").exists()] == []
+        await asyncio.sleep(1)
+        assert len(table.direct.effects.happened) == 1
+        assert len(table.direct.model.seen) == 2  # the warm-up's and the first
 
 
 @pytest.mark.xfail(strict=True, reason="a step that is cut is not stored")
