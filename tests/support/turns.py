@@ -68,6 +68,7 @@ class TurnStage:
     def warm(self, **settings: Any) -> Iterator[Emulator]:
         """An environment that has served a turn: what follows is not about importing."""
         with self.environment(**settings) as environment:
+            self.reset()
             warm_up(environment)
             self.reset()
             yield environment
