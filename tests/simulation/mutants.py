@@ -7,13 +7,12 @@ it.
 
 from __future__ import annotations
 
-import gc
 import importlib
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 
 from .internals import PACKAGE
 
@@ -59,9 +58,7 @@ def applied(mutant: Mutant) -> Iterator[None]:
     after = _codes(compile(source.replace(mutant.line, mutant.broken), path, "exec", dont_inherit=True))
     changed = {key: code for key, code in after.items() if key in before and code != before[key]}
     functions = [
-        (function, changed[key])
-        for function in gc.get_objects()
-        if isinstance(function, FunctionType) and (key := _key(function.__code__)) in changed
+        (function, changed[key]) for function in _functions(module) if (key := _key(function.__code__)) in changed
     ]
     if not functions:
         raise StaleMutant(f"{mutant.name}: no function of {mutant.module} is changed by it")
@@ -75,6 +72,26 @@ def applied(mutant: Mutant) -> Iterator[None]:
     finally:
         for function, code in originals:
             function.__code__ = code
+
+
+def _functions(module: ModuleType) -> Iterator[FunctionType]:
+    """The functions of a module, those of its classes included."""
+    for value in vars(module).values():
+        if inspect.isclass(value) and value.__module__ == module.__name__:
+            for member in vars(value).values():
+                yield from _within(member)
+        else:
+            yield from _within(value)
+
+
+def _within(value: object) -> Iterator[FunctionType]:
+    """The function that something is, or is made of."""
+    if isinstance(value, FunctionType):
+        yield value
+    for name in ("fget", "func", "__func__", "__wrapped__"):
+        inner = getattr(value, name, None)
+        if isinstance(inner, FunctionType):
+            yield inner
 
 
 def _key(code: CodeType) -> tuple[str, str, int]:

@@ -119,7 +119,7 @@ class Emulator:
         """End the environment at once, as it stands."""
         process, self._process = self._process, None
         if process:
-            _kill_group(process)
+            _kill_session(process)
         self._log, output, self._output = self.log, self._output, None
         if output:
             output.close()
@@ -159,7 +159,7 @@ class Emulator:
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=self._output,
-            start_new_session=True,  # a group, so that the runtime dies with the emulator
+            start_new_session=True,  # by which the runtime is known, to die with the emulator
         )
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
@@ -251,10 +251,35 @@ def _free_ports(count: int) -> list[int]:
             probe.close()
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+def _kill_session(process: subprocess.Popen[bytes]) -> None:
+    """End a process and all that it started.
+
+    The emulator gives the runtime a process group of its own. Killed by its group alone, the runtime would live on,
+    finish its invocation and have its effects; the session is what the two have in common.
+    """
+    members = processes_of(process.pid)
+    for member in members:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(member, signal.SIGKILL)
     process.wait()
+    deadline = time.monotonic() + _START_SECONDS
+    while processes_of(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
+def processes_of(session: int) -> list[int]:
+    """The processes of a session that still run, its leader last."""
+    found = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and _runs_in(entry, session)]
+    return sorted(found, key=lambda member: member == session)
+
+
+def _runs_in(entry: Path, session: int) -> bool:
+    try:
+        fields = (entry / "stat").read_text().rpartition(")")[2].split()
+    except OSError:  # it has ended in the meantime
+        return False
+    state, its_session = fields[0], int(fields[3])
+    return its_session == session and state not in "ZX"
 
 
 def _answer(body: str) -> Any:
