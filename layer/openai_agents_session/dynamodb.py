@@ -225,11 +225,11 @@ class DynamoDBSession:
 
     async def close(self) -> None:
         """Refuse further work, and close the client if the session made it. May be called again."""
+        self._closed = True
         async with self._serial.lock():  # what is in flight ends first
-            self._closed = True
             client, self._owned_client = self._owned_client, None
             if client is not None:
-                await client.close()
+                await _settled(client.close())
 
     async def __aenter__(self) -> Self:
         return self
@@ -420,23 +420,24 @@ class DynamoDBSession:
     async def _open(self) -> AsyncIterator[None]:
         """One operation at a time: the receipts tell a writer's last commit only."""
         lock = self._serial.lock()
-        await self._acquired(lock)
-        try:
-            if self._closed:
-                raise SessionClosedError(f"session {self.session_id!r} is closed")
-            yield
-        finally:
-            lock.release()
+        with self._store.in_one_budget():  # waiting for the operation before counts, and so does a second request
+            await self._acquired(lock)
+            try:
+                if self._closed:
+                    raise SessionClosedError(f"session {self.session_id!r} is closed")
+                yield
+            finally:
+                lock.release()
 
     async def _acquired(self, lock: asyncio.Lock) -> None:
-        """Wait for the operation under way, but not beyond the deadline of the turn."""
+        """Wait for the operation under way, but not beyond the deadline."""
         try:
             async with asyncio.timeout_at(current_deadline()):
                 await lock.acquire()
         except TimeoutError as error:
             raise UnavailableError(
-                f"session {self.session_id!r}: another operation of this object was under way until the turn's "
-                "deadline; nothing was sent"
+                f"session {self.session_id!r}: another operation of this object was under way until the time of this "
+                "one was over; nothing was sent"
             ) from error
 
     def _limit(self, limit: Any) -> int | None:

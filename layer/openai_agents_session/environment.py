@@ -227,9 +227,15 @@ class ExecutionEnvironment:
 
     def close(self) -> None:
         """Close the client and the event loop. The environment can be used again: it then makes new ones."""
-        state, self._state = self._state, None
-        if state is not None and state.pid == os.getpid():
-            state.close()
+        running = self._own_lock()
+        if not running.acquire(blocking=False):
+            raise RuntimeError("an invocation is running in this environment: close it when that has ended")
+        try:
+            state, self._state = self._state, None
+            if state is not None and state.pid == os.getpid():
+                state.close()
+        finally:
+            running.release()
 
     def _own_lock(self) -> threading.Lock:
         """Held while an invocation runs. A forked child has its own: nobody there would release its parent's."""

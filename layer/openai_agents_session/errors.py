@@ -131,7 +131,14 @@ class OutcomeUnknownError(SessionError):
 
 
 class StorageError(SessionError):
-    """DynamoDB refused or failed the operation."""
+    """DynamoDB refused or failed the operation.
+
+    Attributes:
+        may_have_landed: Whether a try that the client made before, unseen, may have been carried out. What the library
+            raises as this error was not: it says ``OutcomeUnknownError`` instead.
+    """
+
+    may_have_landed = False
 
 
 class TableNotFoundError(StorageError):

@@ -190,28 +190,33 @@ class PendingRuns:
         if not isinstance(decisions, Mapping) or not all(isinstance(each, bool) for each in decisions.values()):
             raise InvalidInputError(f"run {run_id!r}: decisions are True or False by call id, not {decisions!r}")
         async with self._serial.lock():
-            run, commit = await self._read()
-            if run is None or commit is None or run.run_id != run_id or run.status != "pending":
-                raise _not_pending(run_id)
-            if not decisions or not decisions.keys() <= {call.call_id for call in run.approvals}:
-                raise InvalidInputError(f"run {run_id!r} waits for decisions on {[c.call_id for c in run.approvals]}")
-            claimed = replace(run, status="resuming", decisions=dict(decisions))
-            record = self._batch(claimed.to_items()[1:])
-            # The one transition that matters: nobody else may have written since the run was read as pending.
-            if not await _settled(self._store.replace(1, record, expected=commit)):
-                raise _not_pending(run_id)
-            return claimed
+            with self._store.in_one_budget():
+                return await self._claimed(run_id, decisions)
+
+    async def _claimed(self, run_id: str, decisions: Mapping[str, bool]) -> PendingRun:
+        run, commit = await self._read()
+        if run is None or commit is None or run.run_id != run_id or run.status != "pending":
+            raise _not_pending(run_id)
+        if not decisions or not decisions.keys() <= {call.call_id for call in run.approvals}:
+            raise InvalidInputError(f"run {run_id!r} waits for decisions on {[c.call_id for c in run.approvals]}")
+        claimed = replace(run, status="resuming", decisions=dict(decisions))
+        record = self._batch(claimed.to_items()[1:])
+        # The one transition that matters: nobody else may have written since the run was read as pending.
+        if not await _settled(self._store.replace(1, record, expected=commit)):
+            raise _not_pending(run_id)
+        return claimed
 
     async def settle(self, run_id: str) -> None:
         """Remove a run that was resumed to its end. Does nothing when another has been parked since."""
         async with self._serial.lock():
-            cleared = False
-            while not cleared:
-                run, commit = await self._read()
-                if run is None or commit is None or run.run_id != run_id:
-                    return
-                # Only what was just read: another run may be parked in its place at this moment.
-                cleared = await _settled(self._store.clear(expected=commit))
+            with self._store.in_one_budget():
+                cleared = False
+                while not cleared:
+                    run, commit = await self._read()
+                    if run is None or commit is None or run.run_id != run_id:
+                        return
+                    # Only what was just read: another run may be parked in its place at this moment.
+                    cleared = await _settled(self._store.clear(expected=commit))
 
     async def discard(self) -> None:
         """Remove whatever is parked, decided or not."""

@@ -129,14 +129,20 @@ def translated(table_name: str, error: Exception, *, sent_once: bool) -> Excepti
     if isinstance(error, ClientError):
         return _translated_answer(table_name, error)
     if _is_closed(error):
-        return StorageError(
-            f"table {table_name!r}: the client is closed. Open another, or use it only while it is open."
-        )
+        closed = f"table {table_name!r}: the client is closed. Open another, or use it only while it is open."
+        return _after_a_try(StorageError(closed), sent_once)
     if isinstance(error, _NO_ANSWER):
         return RequestFailed(error, may_have_landed=not (sent_once and isinstance(error, _NOT_SENT)))
     if isinstance(error, _NO_CREDENTIALS):
-        return AccessDeniedError(f"table {table_name!r}: {error}. {_RENEW}")
+        never_had = isinstance(error, (NoCredentialsError, PartialCredentialsError))
+        return _after_a_try(AccessDeniedError(f"table {table_name!r}: {error}. {_RENEW}"), sent_once or never_had)
     return StorageError(f"table {table_name!r}: the request could not be made: {error}")
+
+
+def _after_a_try(error: StorageError, is_first: bool) -> StorageError:
+    """The error, marked where a client that retries by itself may have sent the request before."""
+    error.may_have_landed = not is_first
+    return error
 
 
 def _translated_answer(table_name: str, error: ClientError) -> Exception:
@@ -169,9 +175,11 @@ def refusal(table_name: str, error: Exception) -> StorageError:
 
 
 def _is_closed(error: Exception) -> bool:
-    """Whether the request was not sent because its client is closed: aiohttp says so with a bare RuntimeError."""
+    """Whether the request was not sent because its client is closed: aiohttp and aiobotocore have no error for it."""
     inner = error.kwargs.get("error") if isinstance(error, HTTPClientError) else None
-    return isinstance(inner, RuntimeError) and "closed" in str(inner)
+    if isinstance(inner, RuntimeError):
+        return "closed" in str(inner)
+    return isinstance(inner, AttributeError) and "NoneType" in str(inner)
 
 
 def unavailable(table_name: str, budget: RetryBudget, failure: RequestFailed) -> UnavailableError:

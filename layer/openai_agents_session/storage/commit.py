@@ -28,6 +28,7 @@ from ..errors import (
     CorruptSessionError,
     OutcomeUnknownError,
     SessionError,
+    StorageError,
 )
 from ..events import Event
 from ..options import StorageOptions
@@ -149,7 +150,7 @@ class Committer:
                 head = await self._head_for(attempt, budget)
                 outcome: _Try | Nothing | None = self._settled(attempt, head, if_unknown)
                 if outcome is None:
-                    outcome = await self._made(attempt, head, transition, check, budget)
+                    outcome = await self._made(attempt, head, transition, check, budget, if_unknown)
                 if isinstance(outcome, Nothing):
                     return outcome.result
                 if outcome is not None and await self._is_done(outcome, landed):
@@ -184,7 +185,13 @@ class Committer:
         return None
 
     async def _made(
-        self, attempt: _Attempt, head: Head, transition: Transition, check: Check, budget: RetryBudget
+        self,
+        attempt: _Attempt,
+        head: Head,
+        transition: Transition,
+        check: Check,
+        budget: RetryBudget,
+        if_unknown: IfUnknown,
     ) -> _Try | Nothing | None:
         """What was made of the head; None when it must be looked at again."""
         view = self._view(head, budget)
@@ -193,6 +200,8 @@ class Committer:
             attempt.head = None
             return None
         if isinstance(planned, Nothing):
+            if attempt.in_flight and if_unknown is IfUnknown.RAISE:
+                raise self._unknown("then there was nothing to do any more; the write may still land")
             self.known = head
             return planned
         return await self._written(attempt, view, planned)
@@ -239,6 +248,10 @@ class Committer:
             self._observe("retry")
             await self._failed(attempt, failure, sent, view.budget)
             return None
+        except StorageError as error:
+            if error.may_have_landed:
+                attempt.in_flight.append(sent)
+            raise
         self.known, attempt.head, attempt.is_fresh, attempt.in_flight = written, written, True, []
         return sent
 

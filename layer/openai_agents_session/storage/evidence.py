@@ -76,7 +76,7 @@ def _fate_of_delete(expected: Head, head: Head) -> Fate:
     if not head.exists:
         return Fate.LANDED
     if expected.is_same(head):
-        return Fate.PENDING
+        return Fate.UNTOLD if head.commit is None else Fate.PENDING
     if expected.commit is None or head.commit is None:
         return Fate.OVERWRITTEN
     return Fate.NEVER if head.epoch == expected.epoch else Fate.LANDED

@@ -286,6 +286,8 @@ def _tail(attributes: Attributes, count: int) -> Items:
         return tail
     tail = Items(unpack(_binary(attributes["tail"])), count)
     tail.decode()
+    if not (tail.text.startswith(b"[") and tail.text.endswith(b"]")):
+        raise DamagedRecordError("tail has white space around its list")
     return tail if count else NOTHING
 
 

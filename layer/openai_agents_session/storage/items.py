@@ -27,7 +27,7 @@ RUN_LIMIT_BYTES = 64 * 1024 * 1024
 bound an item of 400 KB could fill the memory of its reader."""
 
 _VALUE_BYTES = 100
-_MEMORY_LIMIT_BYTES = 512 * 1024 * 1024
+_MEMORY_LIMIT_BYTES = 384 * 1024 * 1024
 
 _RAW, _DEFLATE_1 = 0, 1
 _HEADER_BYTES = 5
@@ -151,9 +151,9 @@ def values_in(text: bytes) -> list[Any]:
         raise DamagedRecordError(f"its values need more than {_MEMORY_LIMIT_BYTES >> 20} MB of memory")
     try:
         try:
-            values = json.loads(text)
+            values = json.loads(text.decode())
         except RecursionError:  # the caller's own depth counts, too (Python 3.11): a thread begins with none
-            values = _on_a_fresh_stack(text)
+            values = _on_a_fresh_stack(text.decode())
     except (ValueError, RecursionError) as error:
         raise DamagedRecordError(f"it is not JSON: {error}") from error
     if not isinstance(values, list):
@@ -162,11 +162,18 @@ def values_in(text: bytes) -> list[Any]:
 
 
 def _memory(text: bytes) -> int:
-    """About how many bytes of memory the values of a JSON text need at most."""
-    return len(text) + _VALUE_BYTES * (text.count(b",") + text.count(b"[") + text.count(b"{"))
+    """About how many bytes of memory a JSON text, decoded, and its values need at most."""
+    return 2 * _width(text) * len(text) + _VALUE_BYTES * (text.count(b",") + text.count(b"[") + text.count(b"{"))
 
 
-def _on_a_fresh_stack(text: bytes) -> Any:
+def _width(text: bytes) -> int:
+    """How many bytes Python takes for a character of strings that hold the text: of the widest that is in it."""
+    if text.isascii():
+        return 1
+    return 4 if any(lead in text for lead in (b"\xf0", b"\xf1", b"\xf2", b"\xf3", b"\xf4")) else 2
+
+
+def _on_a_fresh_stack(text: str) -> Any:
     outcome: list[Any] = []
 
     def parse() -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from .capacity import write_units
 from .keys import SLOT_LIMIT
-from .record import DamagedRecordError, RecordReader, RecordWriter, UnknownFormatError
+from .record import LARGEST_NUMBER, DamagedRecordError, RecordReader, RecordWriter, UnknownFormatError
 
 MARK_BYTES = 2
 
@@ -227,6 +227,8 @@ class Manifest:
         slots = [slot for segment in self.segments for slot in segment.slots] + [slot for slot, _ in self.free]
         if not all(segment.slots and segment.count > 0 and segment.generation >= 0 for segment in self.segments):
             raise DamagedRecordError("a segment has no slots, no items or no generation")
+        if self.generation >= LARGEST_NUMBER or self.expires >= LARGEST_NUMBER:
+            raise DamagedRecordError("a number is out of range")
         most = min(SLOT_LIMIT, len(slots) + _LOST_SLOTS)
         if self.slot_count > most or any(slot >= self.slot_count for slot in slots):
             raise DamagedRecordError("a slot has a number that is out of range")

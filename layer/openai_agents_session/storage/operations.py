@@ -14,7 +14,9 @@ Reading is in ``history``, growing in ``sealing``, committing in ``commit``.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -36,7 +38,7 @@ from .head import Head, Lease
 from .history import History
 from .items import Items, checked_size
 from .layout import TAIL_TEXT_LIMIT_BYTES, Layout
-from .retry import RetryBudget
+from .retry import GRACE_SECONDS, RetryBudget, deadline
 from .sealing import Growth
 from .segments import Damage, SegmentStore
 from .table import Table
@@ -75,6 +77,10 @@ class SessionStore:
     def budget(self) -> RetryBudget:
         """The time of one operation that begins now."""
         return RetryBudget(self.options.patience_seconds)
+
+    def in_one_budget(self) -> AbstractContextManager[None]:
+        """Let several operations together take no longer than one."""
+        return deadline(asyncio.get_running_loop().time() + self.options.patience_seconds + GRACE_SECONDS)
 
     def now(self) -> int:
         """Unix seconds."""
@@ -177,9 +183,16 @@ class SessionStore:
     async def _grown(
         self, transition: Any, growth: Growth, *, fenced: bool = True, if_unknown: IfUnknown = IfUnknown.RAISE
     ) -> Any:
-        budget = self.budget()
+        budget, is_stored = self.budget(), False
+
+        async def watched(view: View) -> Planned:
+            nonlocal is_stored
+            planned: Planned = await transition(view)
+            is_stored = isinstance(planned, Put)
+            return planned
+
         try:
-            result = await self._commit(transition, budget, fenced=fenced, if_unknown=if_unknown)
+            result = await self._commit(watched, budget, fenced=fenced, if_unknown=if_unknown)
         except OutcomeUnknownError:
             with contextlib.suppress(SessionError):  # what is of a life that has ended cannot have been committed
                 await growth.clean_up(await self.committer.read(budget), budget)
@@ -187,7 +200,7 @@ class SessionStore:
         except SessionError:
             await growth.withdraw(budget)
             raise
-        if result is False:
+        if not is_stored:
             await growth.withdraw(budget)
         return result
 
@@ -251,16 +264,25 @@ class SessionStore:
         item = await self.table.read_item(self.session_id, budget)
         if not item or "parts" in item or "tail" in item or self._owner is not None or self.lease is not None:
             return False
+        is_unknown = False
         while True:
             try:
                 await self.table.delete_seen(self.session_id, item, budget)
-            except ConditionFailed:
-                return False
+                return True
+            except ConditionFailed as refusal:
+                return await self._is_gone(refusal, budget) if is_unknown or refusal.retried else False
             except RequestFailed as failure:
+                is_unknown |= failure.may_have_landed
                 if not await budget.pause():
                     raise self._not_erased(1, failure.cause) from failure.cause
-            else:
-                return True
+            except SessionError as error:
+                raise (self._not_erased(1, error) if is_unknown else error) from error.__cause__
+
+    async def _is_gone(self, refusal: ConditionFailed, budget: RetryBudget) -> bool:
+        """Whether a session, of which an earlier deletion may have landed, is not there. Raises when another is."""
+        if await self.table.read_item(self.session_id, budget) is None:
+            return True
+        raise self._not_erased(1, refusal) from refusal
 
     async def _erased(self, budget: RetryBudget) -> None:
         """Delete the parts of the head that was just emptied, and it, unless somebody holds its lease."""
@@ -292,8 +314,8 @@ class SessionStore:
 
     def _not_erased(self, items: int, reason: BaseException) -> OutcomeUnknownError:
         return OutcomeUnknownError(
-            f"session {self.session_id!r} is cleared, but {items} of its items could not be deleted from table "
-            f"{self.table.name!r} ({reason}). Clear it again."
+            f"session {self.session_id!r}: {items} of its items may not be deleted from table {self.table.name!r} "
+            f"({reason}). Clear it again."
         )
 
     # --- the lease ---------------------------------------------------------------------------------------------------
@@ -440,7 +462,7 @@ class SessionStore:
 
         async def transition(view: View) -> Planned:
             segments = view.base.manifest.segments
-            loaded = await self.segments.load(view.base.epoch, segments, view.budget)
+            loaded = await self.segments.load(view.base.epoch, segments, view.budget, from_table=True)
             damaged = tuple(piece.key for piece in loaded if isinstance(piece, Damage))
             if not damaged:
                 return Nothing(RecoveryReport(self.session_id, False, view.base.count, 0, ()))

@@ -15,7 +15,7 @@ import os
 import secrets
 from dataclasses import dataclass
 
-from .record import RecordReader, RecordWriter, number_bytes
+from .record import LARGEST_NUMBER, DamagedRecordError, RecordReader, RecordWriter, number_bytes
 
 COMMIT_BYTES = 8
 _WRITER_BYTES = 6
@@ -112,5 +112,7 @@ class Receipts:
         """Read back what ``write`` wrote."""
         number = record.number()
         dropped = number - record.number()
+        if not 0 <= dropped <= number < LARGEST_NUMBER:
+            raise DamagedRecordError("the numbers of its writes are out of range")
         entries = tuple((record.raw(COMMIT_BYTES), number - record.number()) for _ in range(record.number()))
         return cls(number, dropped, entries)

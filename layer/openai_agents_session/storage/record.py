@@ -11,6 +11,10 @@ _NUMBER_BITS = 63
 """No number that the library writes is longer. Without a bound a crafted record could name one of a million digits."""
 
 
+LARGEST_NUMBER = 1 << 53
+"""What counts writes stays below: at a thousand writes a second that lasts for 285,000 years."""
+
+
 class DamagedRecordError(ValueError):
     """The bytes are not what was written."""
 

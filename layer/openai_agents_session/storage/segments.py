@@ -80,13 +80,15 @@ class SegmentStore:
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
-    async def load(self, epoch: bytes, segments: Sequence[Segment], budget: RetryBudget) -> list[list[Any] | Damage]:
+    async def load(
+        self, epoch: bytes, segments: Sequence[Segment], budget: RetryBudget, *, from_table: bool = False
+    ) -> list[list[Any] | Damage]:
         """The items of each segment, fresh for the caller to change, or what is wrong with it.
 
         Read at half price first: a generation's content never changes, so what has the right generation is right.
         """
         found: dict[Segment, list[Any] | Damage] = {}
-        for consistent in (None, False, True):
+        for consistent in (False, True) if from_table else (None, False, True):
             missing = [segment for segment in segments if isinstance(found.get(segment, _UNREAD), Damage)]
             if consistent is None:
                 found.update((segment, self._cached(epoch, segment)) for segment in missing)
