@@ -413,8 +413,8 @@ class DynamoDBSession:
                 await lock.acquire()
         except TimeoutError as error:
             raise UnavailableError(
-                f"session {self.session_id!r}: another operation of this object was under way until the turn's deadline; "
-                "nothing was sent"
+                f"session {self.session_id!r}: another operation of this object was under way until the turn's "
+                "deadline; nothing was sent"
             ) from error
 
     def _limit(self, limit: Any) -> int | None:

@@ -126,14 +126,14 @@ HEAD_DAMAGE: dict[str, Change] = {
 async def test_damaged_head(client: DynamoDBClient, table: str, change: Change) -> None:
     """Any attribute of the head that is lost, changed or of a wrong type is an error to every operation.
 
-    The error names the session and the head, and nothing in the table changes: `recover` guesses nothing from parts that
-    no readable head names, for they may have been popped, have expired or be another owner's.
+    The error names the session and the head, and nothing in the table changes: `recover` guesses nothing from parts
+    that no readable head names, for they may have been popped, have expired or be another owner's.
     """
     await fill(client, table, owner="ada")
     await damage(client, table, "ada", change)
     before = await contents(client, table)
     for work in [*works(client, table), open_session(client, table).recover]:
-        with pytest.raises(CorruptSessionError, match="session 'ada': head is damaged") as refused:
+        with pytest.raises(CorruptSessionError, match="session 'ada': head is damaged"):
             await work()
         assert (refused.value.session_id, refused.value.part) == ("ada", "head")
         assert "salvage" in str(refused.value)
@@ -216,7 +216,7 @@ async def test_damaged_item_of_the_reference(client: DynamoDBClient, table: str,
     await client.put_item(TableName=table, Item={"session_id": {"S": "ada"}, "conversation_data": data})
     before = await contents(client, table)
     for work in works(client, table):
-        with pytest.raises(CorruptSessionError, match="session 'ada': head is damaged") as refused:
+        with pytest.raises(CorruptSessionError, match="session 'ada': head is damaged"):
             await work()
         assert await contents(client, table) == before
 

@@ -49,8 +49,8 @@ async def test_backoff(pauses: list[float]) -> None:
         trying = RetryBudget(20)
         for _ in range(8):
             await trying.pause()
-    for retry, ceiling in enumerate([0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.0]):
-        ours = pauses[retry::8]
+    for number, ceiling in enumerate([0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.0]):
+        ours = pauses[number::8]
         assert max(ours) <= ceiling
         assert statistics.mean(ours) == pytest.approx(ceiling / 2, rel=0.2)
 
