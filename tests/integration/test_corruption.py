@@ -133,7 +133,7 @@ async def test_damaged_head(client: DynamoDBClient, table: str, change: Change) 
     await damage(client, table, "ada", change)
     before = await contents(client, table)
     for work in [*works(client, table), open_session(client, table).recover]:
-        with pytest.raises(CorruptSessionError, match="session 'ada': head is damaged"):
+        with pytest.raises(CorruptSessionError, match="session 'ada': head is damaged") as refused:
             await work()
         assert (refused.value.session_id, refused.value.part) == ("ada", "head")
         assert "salvage" in str(refused.value)

@@ -80,7 +80,7 @@ def test_one_file_sends_requests() -> None:
 
 
 def test_one_door_to_a_head() -> None:
-    """Only storage/commit.py puts heads. Operations deletes, and only what was looked at: an emptied or damaged head."""
+    """Only storage/commit.py puts heads. Operations deletes what it looked at: an emptied or damaged head."""
     calls: dict[str, set[str]] = {"put_head": set(), "delete_head": set(), "delete_seen": set()}
     for name, node in nodes(ast.Attribute):
         if isinstance(node, ast.Attribute) and node.attr in calls and not name.startswith("cli."):
