@@ -11,8 +11,8 @@
                                                            '────────── unknown: OutcomeUnknownError
 
 A transition maps the head to what should become of it. It may be asked again, with another head, as often as it takes.
-What it must not do is guess from a head that was only remembered: such a head may be stale. To write on it is safe,
-since the write is conditional. To return early or raise is not, so the head is read first.
+A remembered head may be stale. Writing on it is safe, since the condition checks. Returning early or raising is not:
+the head is read first.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class IfUnknown(Enum):
 
 
 Landed = Callable[[Head, Head], Awaitable[None]]
-"""Maintenance after a head was put: told the head before, and the one written."""
+"""Maintenance after a head was put. It gets the head before, and the one written."""
 
 
 @dataclass(slots=True)
@@ -139,8 +139,8 @@ class Committer:
             The result that the transition gave with the change that landed.
 
         Raises:
-            OutcomeUnknownError: A write may have landed, and nobody can tell, or could in the budget's time.
-            SessionError: Anything else; then nothing was written, nor will be.
+            OutcomeUnknownError: A write may have landed; the head does not show whether, or could not be read in time.
+            SessionError: Any other error: nothing was written, nor will be.
         """
         attempt = _Attempt(self.known)
         self.known = None
@@ -257,7 +257,7 @@ class Committer:
                 f"{budget.seconds:g} s; nothing was written. Run one turn of a session at a time (see lease)."
             )
         if budget.retries > _REREAD_AFTER:
-            attempt.head = None  # refused this often, others write meanwhile: a read costs less than another refusal
+            attempt.head = None  # refused this often: a read costs less than another refused write
 
     async def _failed(self, attempt: _Attempt, failure: RequestFailed, sent: _Try, budget: RetryBudget) -> None:
         """The write failed, or its answer was lost."""

@@ -206,7 +206,7 @@ class SegmentStore:
             return Placed.FOREIGN
 
     async def _is_current(self, stored: Head, budget: RetryBudget) -> bool:
-        """Whether the session still lives the life of this head: then a part of another life is dead for good.
+        """Whether the session still lives the life of this head: then no head will ever name a part of another life.
 
         Lives follow each other and none comes back. The part was seen before this read, so it is not of a later one.
         """
