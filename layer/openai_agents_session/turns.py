@@ -98,8 +98,8 @@ async def turn(
     """
     remaining = max(0.001, _remaining_seconds(context))
     end = asyncio.get_running_loop().time() + remaining
-    # Everything that the store does in the turn ends in time, too. What is under way when the block is stopped gets
-    # half of the reserve; the rest is for closing calls and giving the lease back.
+    # Everything that the store does in the turn ends in time, too: what is under way when the block is stopped gets
+    # half of the reserve, what is left is for closing calls and giving the lease back.
     with deadline(end - _ANSWER_SHARE * reserve_seconds):
         async with session.lease(remaining, wait_seconds=wait_seconds) as lease:
             running = Turn(lease, context, reserve_seconds)

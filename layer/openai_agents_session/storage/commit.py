@@ -44,7 +44,7 @@ _REREAD_AFTER = 2
 
 
 class IfUnknown(Enum):
-    """What to do about an earlier try of which nobody can know whether it landed."""
+    """What to do where nobody can know whether an earlier try landed."""
 
     RAISE = "say so"
     REPEAT = "make it again: twice is as good as once"
@@ -200,7 +200,7 @@ class Committer:
     async def _is_done(self, landed_try: _Try, landed: Landed | None) -> bool:
         """Whether the operation is complete with what landed, once that was followed by maintenance.
 
-        The write is acknowledged: whatever fails from here on must not turn it into an error.
+        The write is acknowledged here: no failure of maintenance may turn it into an error.
         """
         write, change = landed_try.write, landed_try.change
         if landed is not None and write.written is not None:

@@ -91,7 +91,7 @@ class Manifest:
     def reserving(self, slots: int, kilobytes: int = 1) -> Manifest:
         """With at least so many free slots known that occupy at most ``kilobytes``.
 
-        A slot must be in a committed head before it is written: then a crash leaves nothing that nobody knows of.
+        A slot must be in a committed head before it is written: then a crash leaves only parts that a head knows of.
         """
         missing = slots - sum(1 for _, occupied in self.free if occupied <= kilobytes)
         if missing <= 0:
@@ -122,7 +122,7 @@ class Manifest:
     def with_segment(self, segment: Segment, *, replacing: int = 0) -> Manifest:
         """With a new newest segment in place of the newest ``replacing`` ones.
 
-        The generation moves on: whatever else was being written for the present one is void.
+        The generation moves on: every other part that is being written for the present one becomes void.
         """
         kept = self.segments[: len(self.segments) - replacing]
         gone = self.segments[len(self.segments) - replacing :]

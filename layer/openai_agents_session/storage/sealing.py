@@ -283,7 +283,7 @@ class Growth:
         return await self.segments.place(stored, parts, budget)
 
     def _in_vain(self, stored: Head, now: int, placement: Placement) -> NotSealed:
-        """The parts were not all written. Unless somebody is at it right now, their generation is spent."""
+        """Some part was not written. Unless another writer is sealing at this moment, the generation is spent."""
         is_occupied = placement.outcome is Placed.OCCUPIED
         if not is_occupied or abs(now - placement.since) > _ABANDONED_SECONDS:
             self._void = (stored.epoch, stored.manifest.generation)

@@ -199,7 +199,7 @@ class SegmentStore:
     async def _occupant(self, key: str, refusal: ConditionFailed, budget: RetryBudget) -> Part | Placed:
         item: Attributes | None = refusal.item if refusal.told else await self._table.read_item(key, budget)
         if not item:
-            return Placed.STALE  # somebody deleted it meanwhile
+            return Placed.STALE  # another writer deleted it meanwhile
         try:
             return part_from_attributes(item)
         except DamagedRecordError:

@@ -1,7 +1,7 @@
 """Which turns a session has had: so that a turn happens once, decided by the head that holds its items.
 
-A turn is begun by the write that takes the lease, and ended by the write that gives it back. Both are writes of the
-head, so "the answer is in the history" and "the turn is done" are one fact. A delivery that is repeated finds its turn
+A turn is begun by the write that takes the lease, and ended by the write that gives it back; both are writes of the
+head, so "the answer is in the history" and "the turn is done" are one fact. A delivery that comes again finds its turn
 here::
 
     not known                  begin: lease, turn and message in one write
