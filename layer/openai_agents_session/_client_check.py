@@ -1,4 +1,4 @@
-"""Whether a client is one that can be awaited. What else an object is, is nobody's business: tests pass their own."""
+"""Whether a client's methods can be awaited. Nothing else is checked: tests pass clients of their own."""
 
 from __future__ import annotations
 

@@ -76,4 +76,4 @@ def _memory(key: CacheKey, entry: bytes) -> int:
 
 
 SHARED_CACHE = SegmentCache()
-"""What sessions use unless told otherwise."""
+"""The cache of every session whose options name no other."""

@@ -77,7 +77,7 @@ class DynamoDBSession:
             ``WrongOwnerError``. None works on any session.
         whole_tool_calls: With a limit, leave out tool outputs whose call is outside the window, which models refuse.
             The window then has fewer items than the limit.
-        options: Layout, cache and patience of the storage engine.
+        options: Layout, cache and retry budget of the storage engine.
 
     Raises:
         InvalidInputError: An argument is not acceptable.
@@ -193,7 +193,7 @@ class DynamoDBSession:
             InvalidItemError: An item is not a JSON object; nothing was stored.
             ContentionError: Other writers kept coming first; nothing was stored.
             UnavailableError: DynamoDB kept failing; nothing was stored.
-            OutcomeUnknownError: The answer was lost; the batch is stored once or not at all.
+            OutcomeUnknownError: An answer was lost; the batch is stored once or not at all. Read before repeating it.
             CorruptSessionError: The head cannot be read; nothing was overwritten.
         """
         batch = from_batch(self.session_id, items)
@@ -364,7 +364,7 @@ class DynamoDBSession:
                 except UnavailableError as error:
                     if refused is None:
                         raise
-                    raise self._held(refused) from error  # there was no time left to look again
+                    raise self._held(refused) from error  # no time was left to read the head again
                 if left is None:
                     return
                 refused = left
@@ -418,7 +418,7 @@ class DynamoDBSession:
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[None]:
-        """One operation at a time: the receipts tell a writer's last commit only."""
+        """One operation at a time: the head keeps only the last receipt of each writer."""
         lock = self._serial.lock()
         with self._store.in_one_budget():  # waiting for the operation before counts, and so does a second request
             await self._acquired(lock)

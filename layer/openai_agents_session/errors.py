@@ -10,16 +10,16 @@
     ├── WrongOwnerError                     the session is bound to somebody else
     ├── LeaseError
     │   ├── LeaseUnavailableError           another turn of the session is running
-    │   └── LeaseLostError                  ours ran out; nothing was written
+    │   └── LeaseLostError                  ours ran out or was ended; nothing was written
     ├── RunNotPendingError                  no such run waits for a decision: decided before, or never parked
     ├── DeadlineError (TimeoutError)        the turn was stopped in time; what it had completed is stored
     ├── CorruptSessionError                 a stored part cannot be read; nothing was overwritten
-    ├── ContentionError                     other writers won until patience ran out; nothing was written
-    ├── OutcomeUnknownError                 the write happened once or not at all, and we cannot tell which
+    ├── ContentionError                     others committed first until the retry budget ended; nothing written
+    ├── OutcomeUnknownError                 the write happened once or not at all; which of them is unknown
     └── StorageError                        DynamoDB said no
         ├── TableNotFoundError
         ├── AccessDeniedError
-        └── UnavailableError                throttled, failing or unreachable until patience ran out
+        └── UnavailableError                throttled, failing or unreachable until the retry budget ended
 
 The botocore exception, where there is one, is the ``__cause__``.
 """
@@ -76,7 +76,7 @@ class LeaseUnavailableError(LeaseError):
 
 
 class LeaseLostError(LeaseError):
-    """The lease ran out or was taken over. The write was not made."""
+    """The lease ran out, was ended by a clear, or was taken over. Nothing was written."""
 
 
 class RunNotPendingError(SessionError):
@@ -123,11 +123,14 @@ def _intact(items: int | None, total: int | None) -> str:
 
 
 class ContentionError(SessionError):
-    """Other writers kept winning until patience ran out. The operation did not happen."""
+    """Other writers kept committing first until the retry budget was over. Nothing was written."""
 
 
 class OutcomeUnknownError(SessionError):
-    """An answer was lost and what happened can no longer be told. The operation happened once or not at all."""
+    """An answer was lost, and the head no longer shows what happened: the operation happened once or not at all.
+
+    Read the history before repeating the operation. The error that ended the search, if any, is the ``__cause__``.
+    """
 
 
 class StorageError(SessionError):
@@ -150,4 +153,4 @@ class AccessDeniedError(StorageError):
 
 
 class UnavailableError(StorageError):
-    """DynamoDB was throttling, failing or unreachable until patience ran out. The operation did not happen."""
+    """DynamoDB was throttling, failing or unreachable until the retry budget was over. Nothing was written."""

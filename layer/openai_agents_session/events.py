@@ -1,4 +1,4 @@
-"""What the store tells an observer, for metrics and traces."""
+"""What the store reports to an observer, for metrics and traces."""
 
 from __future__ import annotations
 

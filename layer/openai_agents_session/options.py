@@ -1,4 +1,4 @@
-"""How a session is laid out and how patient it is. The defaults are right for almost everybody."""
+"""How a session is laid out, and its retry budget. The defaults are right for almost everybody."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class StorageOptions:
         item_bytes: A session is one plain item until it would be larger than this (bytes). 4,096 is one read unit.
         head_bytes: Beyond that, what the head may grow to before it is sealed (bytes). 1,024 is one write unit.
         part_bytes: Largest chunk stored in one part (bytes); DynamoDB's limit is 400 KB an item. The head names each
-            part, with 2 to 4 bytes: small parts make long conversations dear.
+            part, with 2 to 4 bytes: small parts make the head of a long conversation large.
         fan_out: Segments of one level that merge into one of the next.
         compress: Deflate what is sealed and what stands in a head beside segments.
         cache: Decoded segments kept by this process, shared between sessions; None to keep none.
-        patience_seconds: How long an operation retries contention, throttling and failures before it gives up; a
-            request under way then gets a second to end. At most 60: a Lambda caller has given up long before. The
-            deadline of a turn ends it earlier.
+        patience_seconds: The retry budget: how long an operation retries contention, throttling and failures before it
+            gives up. A request under way then gets a second to end. At most 60: a Lambda caller has given up long
+            before. The deadline of a turn ends it earlier.
         observer: Called with every request and everything else worth counting; must not block or raise.
         clock: The wall clock, in Unix seconds.
     """

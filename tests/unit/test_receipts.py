@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_agents_session.storage.commit import CommitIds, renew_writers
-from openai_agents_session.storage.receipts import COMMIT_BYTES, KEEP, Receipts
+from openai_agents_session.storage.receipts import COMMIT_BYTES, KEEP, CommitIds, Receipts, renew_writers
 from openai_agents_session.storage.record import RecordReader, RecordWriter
 
 histories = st.lists(st.tuples(st.integers(0, 11), st.sampled_from([KEEP, KEEP, 2, 40])), max_size=60)

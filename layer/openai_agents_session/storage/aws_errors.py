@@ -162,7 +162,7 @@ def _translated_answer(table_name: str, error: ClientError) -> Exception:
 
 
 def refusal(table_name: str, error: Exception) -> StorageError:
-    """The error of ours for an answer that says no, whatever is tried again."""
+    """The error of ours for an answer that trying again would not change."""
     code = error.response.get("Error", {}).get("Code", "") if isinstance(error, ClientError) else ""
     if code in _NOT_FOUND:
         return TableNotFoundError(

@@ -11,8 +11,8 @@
                                                            '────────── unknown: OutcomeUnknownError
 
 A transition maps the head to what should become of it. It may be asked again, with another head, as often as it takes.
-What it must not do is guess from a head that was only remembered: such a head may be stale. To write on it is safe,
-since the write is conditional. To return early or raise is not, so the head is read first.
+A remembered head may be stale. Writing on it is safe, since the condition checks. Returning early or raising is not:
+the head is read first.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _REREAD_AFTER = 2
 
 
 class IfUnknown(Enum):
-    """What to do about an earlier try of which nobody can know whether it landed."""
+    """What to do where nobody can know whether an earlier try landed."""
 
     RAISE = "say so"
     REPEAT = "make it again: twice is as good as once"
@@ -53,7 +53,7 @@ class IfUnknown(Enum):
 
 
 Landed = Callable[[Head, Head], Awaitable[None]]
-"""Maintenance after a head was put: told the head before, and the one written."""
+"""Maintenance after a head was put. It gets the head before, and the one written."""
 
 
 @dataclass(slots=True)
@@ -140,8 +140,8 @@ class Committer:
             The result that the transition gave with the change that landed.
 
         Raises:
-            OutcomeUnknownError: A write may have landed, and nobody can tell, or could in the budget's time.
-            SessionError: Anything else; then nothing was written, nor will be.
+            OutcomeUnknownError: A write may have landed; the head does not show whether, or could not be read in time.
+            SessionError: Any other error: nothing was written, nor will be.
         """
         attempt = _Attempt(self.known)
         self.known = None
@@ -209,7 +209,7 @@ class Committer:
     async def _is_done(self, landed_try: _Try, landed: Landed | None) -> bool:
         """Whether the operation is complete with what landed, once that was followed by maintenance.
 
-        The write is acknowledged: whatever fails from here on must not turn it into an error.
+        The write is acknowledged here: no failure of maintenance may turn it into an error.
         """
         write, change = landed_try.write, landed_try.change
         if landed is not None and write.written is not None:
@@ -270,7 +270,7 @@ class Committer:
                 f"{budget.seconds:g} s; nothing was written. Run one turn of a session at a time (see lease)."
             )
         if budget.retries > _REREAD_AFTER:
-            attempt.head = None  # refused this often, others write meanwhile: a read costs less than another refusal
+            attempt.head = None  # refused this often: a read costs less than another refused write
 
     async def _failed(self, attempt: _Attempt, failure: RequestFailed, sent: _Try, budget: RetryBudget) -> None:
         """The write failed, or its answer was lost."""

@@ -13,12 +13,13 @@ is the one to be replaced        has not landed yet; may still. To send it again
 the same, without a commit id    unknown: "not yet" and "landed, and was undone since" look the same. So it is with a
                                  session that is absent, or as the reference library wrote it
 is a later one of the same life  did not land, and never will, if the head remembers all writes since; else unknown
-is of another life, or absent    unknown: what told of the write went with the head. The life that it was part of is
+is of another life, or absent    unknown: the evidence of the write went with the head. The life that it was part of is
                                  over, which is all that a clear wants
 is the reference library's       unknown: it writes over what it finds
 ===============================  ==================================================================================
 
-Evidence that is gone is not evidence of absence: "unknown" is told to the caller, and never repeated by guess.
+Evidence that is gone is not evidence of absence. "Unknown" is reported to the caller: repeating the write could store
+it twice.
 """
 
 from __future__ import annotations

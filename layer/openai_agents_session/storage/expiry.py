@@ -1,8 +1,8 @@
 """Parts outlive their head.
 
-A part that DynamoDB deletes before its head is lost history. So parts are given a later end before the head that needs
-it is written, never an earlier one before: whatever fails in between, a session that can be read has its parts. Only a
-session that gets its first ``ttl`` gives its parts their first end afterwards, since until then it never ends.
+A part that DynamoDB deletes before its head is lost history. So parts get a later end before the head that needs it is
+written, and never an earlier one: whatever fails in between, a session that can be read has its parts. When a session
+first gets a ``ttl``, its parts get one after the head, since until then the session never ends.
 
 ::
 
@@ -102,7 +102,7 @@ class Expiry:
     async def _extend(self, head: Head, ends: Mapping[str, int | None], budget: RetryBudget) -> None:
         """Let parts live on until a Unix second, or for good.
 
-        One that has no end yet keeps none: it is told all the same, so that an end that is on its way does not count.
+        A part without an end keeps none, but its fence is raised: a delayed request for an earlier end is then refused.
         """
         number = head.receipts.number + 1  # of the write that this is for
         generations = dict(self._keys(head.manifest))
@@ -122,11 +122,11 @@ class Expiry:
         await at_once(one, ends)
 
     async def bound(self, stored: Head, written: Head, now: int, budget: RetryBudget) -> None:
-        """After a head with a ``ttl`` was written: give an end to what may have none.
+        """After a head with a ``ttl`` was written, give its parts an end where they may have none.
 
-        What no longer counts needs one as well: nobody would find it once DynamoDB has deleted the head. Never before
-        the head is written: it might not be, and a session that goes on for good would lose its parts. Where this
-        fails, the next write tries again.
+        Garbage needs an end as well: no head knows of it once DynamoDB has deleted this one. It comes after the head's
+        write: that might fail, and then a session without an end would lose its parts. Best effort: where it fails,
+        the next write tries again.
         """
         manifest = written.manifest
         is_first = stored.exists and stored.ttl is None and stored.manifest.slot_count > 0

@@ -45,8 +45,8 @@ _CHECKSUM_BYTES = 4
 _LATEST_SECOND = Decimal(1 << 40)
 _LATEST_MILLISECOND = 1000 << 40
 
-# An attribute that is lost, old or of another head would otherwise pass for the truth: a head without "parts" is one of
-# a short session. Expiry is left out: operators may change it.
+# The checksum covers these: a head that lost "parts" would otherwise be read as a short session. Expiry is left out:
+# operators may change it.
 _BELONGING = ("commit", "conversation_data", "tail", "parts", "owner", "lease")
 _OWN = ("commit", "state", "parts", "tail")
 
@@ -292,7 +292,7 @@ def _tail(attributes: Attributes, count: int) -> Items:
 
 
 def epoch_of(attributes: Attributes) -> bytes | None:
-    """The epoch that a damaged head still tells, or None."""
+    """The epoch of a damaged head, where it can still be read, or None."""
     try:
         record = RecordReader(_binary(attributes["state"]))
         return record.raw(EPOCH_BYTES) if record.number() == _FORMAT else None

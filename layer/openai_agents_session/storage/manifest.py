@@ -3,7 +3,7 @@
 A *segment* is a run of items that left the head. It lies in one or more *slots*: items of the table whose keys derive
 from the session's id and a small number. A slot is written again when its content is no longer needed, which costs what
 writing costs, while deleting and writing afresh would cost twice. Every write of a slot carries a *generation*; a slot
-accepts only a newer one, so a write that arrives late can never replace what came after it.
+accepts only a newer one, so a delayed write can never replace what came after it.
 
 The manifest in the head names the slots and generations that count. Everything else in a slot is garbage that the
 manifest knows about, because it knows every slot.
@@ -39,8 +39,8 @@ class Segment:
         count: How many of its items belong to the history; a pop lowers it, the rest is garbage.
         level: 0 as sealed, one more each time segments merged into it.
         kilobytes: Its stored size, rounded up.
-        mark: The beginning of the put id of its parts. Once a slot was erased, a writer that was late may write it
-            under the same generation; who still has the head from before must not take that for the segment.
+        mark: The beginning of the put id of its parts. Once a slot was erased, a delayed writer may write it
+            under the same generation; the mark tells its part from this segment's.
     """
 
     slots: tuple[int, ...]
@@ -93,7 +93,7 @@ class Manifest:
     def reserving(self, slots: int, kilobytes: int = 1) -> Manifest:
         """With at least so many free slots known that occupy at most ``kilobytes``.
 
-        A slot must be in a committed head before it is written: then a crash leaves nothing that nobody knows of.
+        A slot must be in a committed head before it is written: then a crash leaves only parts that a head knows of.
         """
         missing = slots - sum(1 for _, occupied in self.free if occupied <= kilobytes)
         if missing <= 0:
@@ -102,7 +102,7 @@ class Manifest:
         return replace(self, free=self.free + added, slot_count=self.slot_count + missing)
 
     def without_slots(self, slots: Container[int]) -> Manifest:
-        """Without some free slots, for good: something of somebody else's lies there, and is left alone."""
+        """Without some free slots, which are never used again: they hold foreign items, which are left alone."""
         free = tuple(entry for entry in self.free if entry[0] not in slots)
         return self if len(free) == len(self.free) else replace(self, free=free)
 
@@ -124,7 +124,7 @@ class Manifest:
     def with_segment(self, segment: Segment, *, replacing: int = 0) -> Manifest:
         """With a new newest segment in place of the newest ``replacing`` ones.
 
-        The generation moves on: whatever else was being written for the present one is void.
+        The generation moves on: every other part that is being written for the present one becomes void.
         """
         kept = self.segments[: len(self.segments) - replacing]
         gone = self.segments[len(self.segments) - replacing :]

@@ -52,7 +52,7 @@ class SessionStore:
     Args:
         session_id: The table key of its head, already validated.
         table: The table.
-        options: Layout and patience.
+        options: Layout, retry budget, clock.
         ttl_seconds: Seconds from each write to expiry, or None.
         owner: Whom the session must belong to, or None for no check.
 
@@ -431,7 +431,7 @@ class SessionStore:
             if view.base.lease is None or view.base.lease.token != mine.token:
                 return Nothing(result=False)
             head = replace(view.base, lease=None)
-            if not head.count:  # it may be deleted next, and then must take along what was sealed into it in vain
+            if not head.count:  # it may be deleted next: a seal under way for it must then fail
                 head = replace(head, manifest=replace(head.manifest, generation=head.manifest.generation + 1))
             return await self._put(view, head, result=True)
 

@@ -62,7 +62,7 @@ class Part:
 
     @property
     def mark(self) -> bytes:
-        """What tells it from another of the same slot and generation."""
+        """The beginning of its put id: distinguishes it from another part of the same slot and generation."""
         return self.put_id[:MARK_BYTES]
 
 

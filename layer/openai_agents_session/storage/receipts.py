@@ -1,12 +1,12 @@
 """Which writes landed: the memory that makes a retried write exactly once.
 
 Every head write carries a commit id: who wrote, and that writer's running number. The head remembers the last commit of
-each recent writer. When an answer is lost, the next look at the head tells whether the write is in it, even when other
-writers have written since. A writer has one operation in flight, so its last commit is all that needs to be kept.
+each recent writer. When an answer is lost, the next read of the head shows whether the write landed, even when
+other writers have written since. A writer has one operation in flight, so its last commit is all that needs to be kept.
 
-The memory is bounded. Writes are numbered, and the head remembers the number of the newest receipt that was dropped: a
-writer in doubt about a later one knows that the memory is complete for it, and otherwise that it cannot know. No clock
-is involved.
+The list is bounded. Writes are numbered, and the head keeps the number of the newest receipt that was dropped
+(``dropped``). If a write's number is above it, its absence from the list proves that it did not land. Otherwise nobody
+can know. No clock is involved.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ COMMIT_BYTES = 8
 _WRITER_BYTES = 6
 
 KEEP = 6
-"""Receipts kept in ordinary times: each is paid for at every write."""
+"""Receipts kept without contention: each is paid for at every write."""
 
 KEEP_CONTENDED = 128
-"""Receipts kept by a writer that met others: many may write while one waits for an answer."""
+"""Receipts kept under contention: many may write while one waits for an answer."""
 
 
 _copies = 0

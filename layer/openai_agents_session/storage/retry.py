@@ -1,7 +1,7 @@
 """How long, and how, to try again: one budget of time for an operation, and a deadline over several.
 
 Every request and every pause of an operation is paid from its budget, so that the operation ends when it said it would.
-A turn sets a deadline besides: no budget reaches beyond it, whoever opens it while the turn runs.
+A turn sets a deadline besides: no budget that is opened while the turn runs reaches beyond it.
 
 Pauses are exponential backoff with full jitter.
 """
@@ -80,9 +80,9 @@ class RetryBudget:
         """Wait before another try. False, at once, when the time is over.
 
         Args:
-            conflict: Another writer was first, rather than DynamoDB in trouble. Writers pass one by one, so the pause
-                is at most so many times as long as a try takes: less, and the contention itself makes every try slower;
-                more helps nobody.
+            conflict: Another writer was first, and DynamoDB is well. Writers commit one by one, so the pause is at
+                most eight tries long: shorter pauses make every try slower by the contention they cause, longer ones
+                only waste time.
         """
         now = _now()
         left = self._until - now

@@ -153,12 +153,12 @@ async def salvage(
     )
 
 
-# --- what the head still tells ---------------------------------------------------------------------------------------
+# --- what can be read of the head ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class _Evidence:
-    """What an item under a session's id tells of it.
+    """What the item under a session's id says of it.
 
     Attributes:
         session_id: The session.
@@ -269,7 +269,7 @@ async def _named(table: Table, evidence: _Evidence, manifest: Manifest, patience
         for segment in manifest.segments
         if not _is_plausible(segment)
     ]
-    # Without the head's word the newest part tells which life it is: parts of others are not of this history.
+    # Where the head's epoch cannot be read, the newest part's counts: parts of other lives are not of this history.
     life = evidence.epoch or next((epochs[n] for n in sorted(epochs, reverse=True)), None)
     pieces = [one for n, one in enumerate(read) if isinstance(one, Piece) and epochs.get(n) == life]
     others = sum(1 for n, one in enumerate(read) if isinstance(one, Piece) and epochs.get(n) != life)

@@ -158,7 +158,7 @@ class Growth:
             raise self._not_sealed(view, sealed)
         if isinstance(sealed, NeedsSlots):
             return Put(self._encoded(view, _announcing(view.base, sealed)), is_final=False)
-        return Reread()  # others were sealing: look again, and try other slots
+        return Reread()  # others were sealing: read the head again, and try other slots
 
     def _encoded(self, view: View, head: Head) -> Encoded:
         manifest = head.manifest.without_slots(self._foreign)
@@ -195,8 +195,8 @@ class Growth:
             view: The head in the table: it says which slots are free.
             target: The history to extend.
             tail: Its newest items, the batch included.
-            insist: The head has no room for the batch: write again what an earlier attempt wrote in vain, and go round
-                the slots that are taken. Who commits first then wins, and nobody keeps others from finishing.
+            insist: The head has no room for the batch: write again what an earlier attempt could not commit, and choose
+                other slots than those that are taken. The first to commit then wins; nobody is kept from finishing.
         """
         stored = view.stored
         self._attempts += 1
@@ -228,7 +228,7 @@ class Growth:
         return Sealed(self._committable(self._written, target, NOTHING if with_batch else self.batch))
 
     def _taken(self, stored: Head) -> set[int]:
-        """Slots not to be chosen: tried under the present generation, ours in vain or somebody else's, or foreign."""
+        """Slots not to be chosen: already tried under the present generation, or with a foreign item in them."""
         present = (stored.epoch, stored.manifest.generation)
         tried = {slot for each in self._tried if (each.epoch, each.generation) == present for slot in each.slots}
         return tried | self._foreign
@@ -285,7 +285,7 @@ class Growth:
         return await self.segments.place(stored, parts, budget)
 
     def _in_vain(self, stored: Head, now: int, placement: Placement) -> NotSealed:
-        """The parts were not all written. Unless somebody is at it right now, their generation is spent."""
+        """Some part was not written. Unless another writer is sealing at this moment, the generation is spent."""
         is_occupied = placement.outcome is Placed.OCCUPIED
         if not is_occupied or abs(now - placement.since) > _ABANDONED_SECONDS:
             self._void = (stored.epoch, stored.manifest.generation)
@@ -340,7 +340,7 @@ class Growth:
         )
         return replace(target, manifest=manifest, tail=tail)
 
-    # --- what rides on an append besides -----------------------------------------------------------------------------
+    # --- maintenance that rides on an append -------------------------------------------------------------------------
 
     async def clean_up(self, stored: Head, budget: RetryBudget) -> None:
         """Delete what was written for a life of the session that has ended since: no head knows of it any more."""

@@ -201,14 +201,14 @@ class SegmentStore:
     async def _occupant(self, key: str, refusal: ConditionFailed, budget: RetryBudget) -> Part | Placed:
         item: Attributes | None = refusal.item if refusal.told else await self._table.read_item(key, budget)
         if not item:
-            return Placed.STALE  # somebody deleted it meanwhile
+            return Placed.STALE  # another writer deleted it meanwhile
         try:
             return part_from_attributes(item)
         except DamagedRecordError:
             return Placed.FOREIGN
 
     async def _is_current(self, stored: Head, budget: RetryBudget) -> bool:
-        """Whether the session still lives the life of this head: then a part of another life is dead for good.
+        """Whether the session still lives the life of this head: then no head will ever name a part of another life.
 
         Lives follow each other and none comes back. The part was seen before this read, so it is not of a later one.
         """

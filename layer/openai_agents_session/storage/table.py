@@ -66,7 +66,7 @@ class Table:
 
     @property
     def identity(self) -> tuple[str, str]:
-        """What tells this table from others in the process."""
+        """Distinguishes this table from others that the process uses."""
         meta = getattr(self.client, "meta", None)
         return str(getattr(meta, "endpoint_url", "")), self.name
 
@@ -171,7 +171,7 @@ class Table:
         """Write a slot, unless it holds something of this generation or newer, or of another life of the session.
 
         Raises:
-            ConditionFailed: It does. ``item`` tells what.
+            ConditionFailed: It does. ``item`` is what it holds.
             RequestFailed: It failed, or nobody knows.
         """
         await self._put(
@@ -217,13 +217,13 @@ class Table:
     async def set_part_expiry(
         self, key: str, epoch: bytes, generation: int, expires: int | None, number: int, budget: RetryBudget
     ) -> None:
-        """Let a part live longer: until ``expires``, or for good. Never shorter than it already does.
+        """Let a part live longer: until ``expires``, or without an end. It never makes a part's life shorter.
 
         Args:
             key: The part.
             epoch: Its life.
             generation: Its generation.
-            expires: Unix seconds, or None for good.
+            expires: Unix seconds, or None for no end.
             number: Of the head write that needs it. What an earlier one still wants, ``bound_part`` above all, is void.
             budget: The operation's.
 
@@ -244,7 +244,7 @@ class Table:
     async def bound_part(
         self, key: str, epoch: bytes, before_generation: int, expires: int, number: int, budget: RetryBudget
     ) -> None:
-        """Give a part that lived for good an end, unless a later head needs it, or it was replaced.
+        """Give a part without an end one, unless a later head needs it, or it was replaced.
 
         Args:
             key: The part.
@@ -417,7 +417,7 @@ class Table:
 
     @property
     def _sends_once(self) -> bool:
-        """Whether the client is known to send each request once: then an error tells all that happened to it."""
+        """Whether the client is known to send each request once: then its error is about the only try."""
         retries = getattr(getattr(getattr(self.client, "meta", None), "config", None), "retries", None) or {}
         return bool(retries.get("total_max_attempts") == 1)
 

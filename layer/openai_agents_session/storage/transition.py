@@ -84,7 +84,7 @@ class Nothing:
 
 @dataclass(frozen=True, slots=True)
 class Reread:
-    """The head that was seen is not the present one: look again."""
+    """The head that was seen is not the present one: read it again, and ask the transition again."""
 
 
 Change = Put | Delete

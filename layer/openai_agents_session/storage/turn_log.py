@@ -52,7 +52,7 @@ def turn_id(name: str) -> bytes:
 
 
 def request_digest(request: str) -> bytes:
-    """What tells one request from another under the same name."""
+    """The stored form of a request: two requests under one name differ in it."""
     return hashlib.sha256(request.encode(errors="surrogatepass")).digest()[:_DIGEST_BYTES]
 
 
