@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tools import environment, interpreters
-from tools.layers import assemble, build
+from tools.layers import assemble, build, functions
 from tools.layers.assemble import Target
 
 
@@ -74,7 +74,7 @@ def test_a_layer_is_not_built_without_bytecode(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.usefixtures("only_the_oldest")
 def test_a_function_is_not_built_without_bytecode(tmp_path: Path) -> None:
     with pytest.raises(assemble.BuildError, match="nor could it be fetched"):
-        assemble.make_function(build.ROOT / "functions" / "agent", tmp_path, "3.14")
+        functions.make(build.ROOT / "functions" / "agent", tmp_path, Target(python="3.14"))
 
 
 def test_an_interpreter_that_is_missing_is_fetched_with_the_installer(
