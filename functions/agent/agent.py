@@ -9,11 +9,22 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from agents import Agent, AgentsException, Runner, RunState, ToolCallItem, function_tool, set_tracing_disabled
+from agents import (
+    Agent,
+    AgentsException,
+    RunConfig,
+    RunErrorHandlerInput,
+    Runner,
+    RunState,
+    ToolCallItem,
+    function_tool,
+    set_tracing_disabled,
+)
 from openai import OpenAIError
 
 import calculator
-from events import RequestError
+from failures import failure_of
+from keys import KeyUnavailableError
 from models import build_model
 from observe import logger
 from openai_agents_session.runs import PendingCall, PendingRun, calls_of
@@ -30,6 +41,25 @@ if TYPE_CHECKING:
 
 MAX_MODEL_CALLS = 10
 
+
+class Refusal(str):
+    """An answer in which the model refuses."""
+
+    __slots__ = ()
+
+
+def _refused(failed: RunErrorHandlerInput[Any]) -> Refusal:
+    """A refusal is an answer, and part of the conversation."""
+    return Refusal(getattr(failed.error, "refusal", ""))
+
+
+RUN_OPTIONS: dict[str, Any] = {
+    "max_turns": MAX_MODEL_CALLS,
+    "error_handlers": {"model_refusal": _refused},
+    # A model that calls a tool which there is not, is told so: it can do better, a failed turn cannot.
+    "run_config": RunConfig(tool_not_found_behavior="return_error_to_model"),
+}
+
 # The SDK would send the conversations it sees to OpenAI's trace collector, from a thread that Lambda freezes.
 set_tracing_disabled(True)
 
@@ -44,6 +74,7 @@ class Turn:
         model: The name of the model that answered.
         input_tokens: Tokens the model read.
         output_tokens: Tokens the model wrote.
+        refused: Whether it refused.
         pending: The calls that need approval before the agent can go on; none when it is done.
         state: What the run is resumed from, if any are pending.
     """
@@ -53,6 +84,7 @@ class Turn:
     model: str
     input_tokens: int
     output_tokens: int
+    refused: bool = False
     pending: tuple[PendingCall, ...] = ()
     state: str = ""
 
@@ -108,7 +140,7 @@ async def take_turn(
         The answer, or what has to be approved first.
 
     Raises:
-        RequestError: The model failed, or found no answer.
+        RequestError: The model failed, or found no answer; see `failures`.
     """
     return await _run(settings, session, message, watch)
 
@@ -127,14 +159,15 @@ async def _run(settings: Settings, session: Session, begin: Begin, watch: Watch 
     agent = build_agent(settings)
     try:
         with SpanHooks() as hooks:
+            options: dict[str, Any] = {"session": session, "hooks": hooks, **RUN_OPTIONS}
             result: RunResult | RunResultStreaming
             if watch is None:
-                result = await Runner.run(agent, begin, session=session, max_turns=MAX_MODEL_CALLS, hooks=hooks)
+                result = await Runner.run(agent, begin, **options)
             else:
-                result = Runner.run_streamed(agent, begin, session=session, max_turns=MAX_MODEL_CALLS, hooks=hooks)
+                result = Runner.run_streamed(agent, begin, **options)
                 await tell(result, watch)
-    except (AgentsException, OpenAIError) as error:
-        raise RequestError(502, f"the model gave no answer: {type(error).__name__}") from error
+    except (AgentsException, OpenAIError, KeyUnavailableError) as error:
+        raise failure_of(error) from error
     usage = result.context_wrapper.usage
     return Turn(
         answer="" if result.interruptions else str(result.final_output),
@@ -142,6 +175,7 @@ async def _run(settings: Settings, session: Session, begin: Begin, watch: Watch 
         model="offline" if settings.provider == "offline" else settings.model_name,
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
+        refused=isinstance(result.final_output, Refusal),
         pending=calls_of(result.interruptions),
         state=result.to_state().to_string() if result.interruptions else "",
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from conversation import ACTIONS, Call
 from events import THINKING, RequestError, is_batch, is_http, parse, respond
 from identity import caller, checked_owner
-from observe import count, log_answer, logger, metrics, store_observer, tracer
+from observe import count, log_answer, log_failure, logger, metrics, store_observer, tracer
 from openai_agents_session import environment
 from openai_agents_session.errors import SessionError
 from refusals import refusal_for
@@ -70,8 +70,8 @@ def serve(
         watch: Is told what the agent does while it does it.
     """
     count("Requests")
+    settings = ServiceSettings.from_environ()
     try:
-        settings = ServiceSettings.from_environ()
         request = parse(event, caller)
         owner = checked_owner(request, required=settings.owner_required)
         turn_id = request.idempotency_key or context.aws_request_id
@@ -79,11 +79,11 @@ def serve(
         call = Call(request, TimeLimit(context, event), settings, owner, watch)
         body = answer_once(call, context, run)
     except RequestError as error:
-        return refuse(event, error)
+        return refuse(event, error, content=settings.log_content)
     except SessionError as error:
         if (refusal := refusal_for(error)) is None:
             raise
-        return refuse(event, refusal)
+        return refuse(event, refusal, content=settings.log_content)
     status = body.pop("status", 200)
     log_answer(status, body, content=settings.log_content)
     return respond(event, status, body)
@@ -111,11 +111,12 @@ def answer_once(call: Call, context: LambdaContext, run: Run) -> dict[str, Any]:
     )
 
 
-def refuse(event: Mapping[str, Any], refusal: RequestError) -> dict[str, Any]:
-    """Answer with a reason, and log it with what caused it."""
+def refuse(event: Mapping[str, Any], refusal: RequestError, *, content: bool = False) -> dict[str, Any]:
+    """Answer with a reason, and log it with what caused it; with texts of exceptions only if content may be logged."""
     count("RequestsRefused")
     count(f"Answers{refusal.status}")
-    logger.warning("request refused", status=refusal.status, reason=refusal.reason, exc_info=refusal.__cause__)
+    cause, code = refusal.__cause__, refusal.details.get("code")
+    log_failure("request refused", cause, content=content, status=refusal.status, reason=refusal.reason, code=code)
     return respond(event, refusal.status, {"error": refusal.reason} | refusal.details)
 
 

@@ -13,6 +13,7 @@ from observe import count, measure, store_observer
 from openai_agents_session import DynamoDBSession, RunNotPendingError, StorageOptions, environment
 from openai_agents_session.runs import PendingRun, PendingRuns
 from openai_agents_session.turns import InvocationTime, close_open_calls, open_calls, turn
+from sendable import clean
 from settings import ServiceSettings, Settings
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Call:
     async def session(self) -> DynamoDBSession:
         """The stored session."""
         key = stored_id(self.request.session_id, self.owner)
-        return await environment.open_session(key, owner=self.owner, options=OPTIONS)
+        return await environment.open_session(key, owner=self.owner, options=OPTIONS, whole_tool_calls=True)
 
 
 async def send_message(call: Call) -> dict[str, Any]:
@@ -60,8 +61,28 @@ async def send_message(call: Call) -> dict[str, Any]:
         # A message that was stored and not answered, because its turn was stopped or failed, is not stored again.
         repeated = call.request.action == "continue" or unanswered == call.request.message
         message: str | list[Any] = [] if repeated else call.request.message
-        taken = await _timed(take_turn(Settings.from_environ(), session, message, call.watch))
+        try:
+            taken = await _timed(take_turn(Settings.from_environ(), _read_by_model(call, session), message, call.watch))
+        except RequestError as refusal:
+            if refusal.details.get("code") == "input_blocked":
+                await _forget_blocked(session)
+            raise
         return await _answer(call, taken, runs)
+
+
+def _read_by_model(call: Call, session: DynamoDBSession) -> DynamoDBSession:
+    """The session, of which a model reads no more than the settings say."""
+    from agents.memory import SessionSettings
+
+    session.session_settings = SessionSettings(limit=call.settings.history_limit)
+    return session
+
+
+async def _forget_blocked(session: DynamoDBSession) -> None:
+    """Take back the message that a guardrail blocked: the model must not read it in the next turn."""
+    items: list[Any] = list(await session.get_items(1))
+    if items and items[-1].get("role") == "user":
+        await session.pop_item()
 
 
 async def decide(call: Call) -> dict[str, Any]:
@@ -79,7 +100,7 @@ async def decide(call: Call) -> dict[str, Any]:
         run = await runs.claim(request.run_id, dict.fromkeys(calls, request.action == "approve"))
         count("Approvals" if request.action == "approve" else "Rejections")
         try:
-            taken = await _timed(resume_turn(Settings.from_environ(), session, run, call.watch))
+            taken = await _timed(resume_turn(Settings.from_environ(), _read_by_model(call, session), run, call.watch))
             return await _answer(call, taken, runs)
         finally:
             await runs.settle(run.run_id)  # whatever came of it: its tools may have run, it never runs again
@@ -94,7 +115,7 @@ async def read_approvals(call: Call) -> dict[str, Any]:
 async def read_history(call: Call) -> dict[str, Any]:
     """Return the newest items of a session's history."""
     session = await call.session()
-    items = newest_that_fit(await session.get_items(call.request.limit))
+    items = newest_that_fit(clean(await session.get_items(call.request.limit)))
     return {"session_id": call.request.session_id, "items": items}
 
 
@@ -161,7 +182,7 @@ async def _answer(call: Call, taken: Turn, runs: PendingRuns) -> dict[str, Any]:
     count("OutputTokens", taken.output_tokens)
     body: dict[str, Any] = {"session_id": call.request.session_id, "tools": taken.tools, "model": taken.model}
     if not taken.pending:
-        return body | {"answer": taken.answer}
+        return body | {"answer": taken.answer} | ({"code": "refused"} if taken.refused else {})
     run = await runs.park(taken.state, taken.pending)
     return body | {"status": 202, "pending": _pending(run)}
 

@@ -1,7 +1,8 @@
 """Messages from an SQS FIFO queue whose message group is the session: in order, each once, failures one by one.
 
 A message that cannot be served is reported as failed, with those after it of the same group, and comes again; after the
-queue's last attempt it goes to the dead-letter queue.
+queue's last attempt it goes to the dead-letter queue. What a guardrail blocked, or the model cannot take, does not come
+again: the next attempt would end as this one did, and hold up the group.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ from aws_lambda_powertools.utilities.batch import SqsFifoPartialProcessor, proce
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
     from aws_lambda_powertools.utilities.typing import LambdaContext
+
+
+SETTLED = frozenset({"input_blocked", "output_blocked", "tool_blocked", "max_turns", "context_full"})
+"""Refusals that come again if the message does: it counts as served, and the metric of its status tells of it."""
 
 
 class NotServedError(Exception):
@@ -35,7 +40,7 @@ def serve_batch(event: dict[str, Any], context: LambdaContext, serve: Callable[[
 
     def serve_record(record: SQSRecord) -> None:
         answer = serve(_direct(record))
-        if answer["status"] >= 400:
+        if answer["status"] >= 400 and answer.get("code") not in SETTLED:
             raise NotServedError(f"message {record.message_id}: {answer['status']} {answer.get('error')}")
 
     # Made for each batch: it remembers which groups have failed.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import contextlib
 import re
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any
@@ -12,14 +12,16 @@ from agents import Model, ModelResponse, Usage
 from agents.models.openai_chatcompletions import OpenAIChatCompletionsModel
 from agents.models.openai_responses import OpenAIResponsesModel
 from agents.testing import ScriptedModel, assistant_message, function_call
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
+from endpoint import EndpointModel
+from keys import ApiKey
 from settings import Settings
 
 if TYPE_CHECKING:
     from agents.items import TResponseInputItem, TResponseOutputItem, TResponseStreamEvent
 
-KEY_MAX_AGE_SECONDS = 300
+LONGEST_RETRY_WAIT_SECONDS = 3.0
 OFFLINE_WORD_SECONDS = 0.02
 
 
@@ -28,38 +30,25 @@ def build_model(settings: Settings) -> Model:
     match settings.provider:
         case "offline":
             return OfflineModel()
-        case "openai":
-            return OpenAIResponsesModel(settings.model_name, _openai_client(settings))
-        case "compatible":
-            return OpenAIChatCompletionsModel(settings.model_name, _openai_client(settings))
+        case "openai" | "compatible":
+            return _endpoint_model(settings)
 
 
-def _openai_client(settings: Settings) -> AsyncOpenAI:
-    async def api_key() -> str:
-        # Asked for at every request and cached, so that a rotated key is picked up while the environment lives.
-        return await asyncio.to_thread(read_api_key, settings)
+def _endpoint_model(settings: Settings) -> Model:
+    key = ApiKey(settings)
+    hooks = {"response": [_retry_soon_or_not]}
+    client = AsyncOpenAI(
+        api_key=key, base_url=settings.base_url, http_client=DefaultAsyncHttpxClient(event_hooks=hooks)
+    )
+    kind = OpenAIResponsesModel if settings.provider == "openai" else OpenAIChatCompletionsModel
+    return EndpointModel(kind(settings.model_name, client), key.forget)
 
-    return AsyncOpenAI(api_key=api_key, base_url=settings.base_url)
 
-
-def read_api_key(settings: Settings) -> str:
-    """The API key, from where the settings say; a local run may have it in OPENAI_API_KEY instead.
-
-    Raises:
-        ValueError: There is none to be found.
-    """
-    from aws_lambda_powertools.utilities import parameters
-
-    if settings.api_key_secret:
-        return str(parameters.get_secret(settings.api_key_secret, max_age=KEY_MAX_AGE_SECONDS)).strip()
-    if settings.api_key_parameter:
-        value = parameters.get_parameter(settings.api_key_parameter, decrypt=True, max_age=KEY_MAX_AGE_SECONDS)
-        return str(value).strip()
-    if key := os.environ.get("OPENAI_API_KEY"):
-        return key
-    if settings.provider == "compatible":
-        return "none"  # many local endpoints ask for no key, and the client for any
-    raise ValueError("neither OPENAI_API_KEY_SECRET nor OPENAI_API_KEY_PARAMETER says where the API key is")
+async def _retry_soon_or_not(response: Any) -> None:
+    """The client obeys a Retry-After of up to two minutes, in which the caller would rather be told."""
+    with contextlib.suppress(ValueError):
+        if float(response.headers.get("retry-after", "0")) > LONGEST_RETRY_WAIT_SECONDS:
+            response.headers["x-should-retry"] = "false"
 
 
 class OfflineModel(Model):

@@ -6,8 +6,10 @@ Logs and spans say what happened and how long it took, not what was said, unless
 from __future__ import annotations
 
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger, Metrics, Tracer
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 logger = Logger()
 metrics = Metrics()
 tracer = Tracer(auto_patch=False)
+
+_FRAMES = 8
 
 _COUNTED = {
     "conflict": "StoreConflicts",
@@ -100,6 +104,37 @@ def span(name: str, began: float, ended: float, *, failed: bool = False, **annot
 
 
 store_observer = StoreObserver()
+
+
+def log_failure(message: str, error: BaseException | None, *, content: bool = False, **details: Any) -> None:
+    """Log what failed and where.
+
+    Args:
+        message: What the function made of it.
+        error: Its cause, if there is one. The texts of exceptions quote what was said, so its type and place are logged
+            and the text is not.
+        content: Whether texts may be logged after all.
+        **details: What else to log.
+    """
+    if content or error is None:
+        logger.warning(message, exc_info=error, **details)
+        return
+    logger.warning(message, causes=[_place(cause) for cause in causes(error)], **details)
+
+
+def causes(error: BaseException | None) -> list[BaseException]:
+    """An error and what caused it, each once: a cause may lead back to its error."""
+    errors: list[BaseException] = []
+    while error is not None and error not in errors:
+        errors.append(error)
+        error = error.__cause__ or error.__context__
+    return errors
+
+
+def _place(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+    places = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
+    return f"{type(error).__name__} at {' > '.join(places)}"
 
 
 def log_answer(status: int, body: dict[str, Any], *, content: bool) -> None:

@@ -62,6 +62,7 @@ class ServiceSettings:
         idempotency_table: The DynamoDB table that keeps answers by idempotency key; None to ignore keys.
         idempotency_seconds: How long it keeps them.
         log_content: Whether what is said may be logged.
+        history_limit: How many of the newest items the model reads; None for all.
     """
 
     owner_required: bool = False
@@ -69,6 +70,7 @@ class ServiceSettings:
     idempotency_table: str | None = None
     idempotency_seconds: int = 3600
     log_content: bool = False
+    history_limit: int | None = None
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] | None = None) -> Self:
@@ -84,6 +86,7 @@ class ServiceSettings:
             idempotency_table=variables.get("IDEMPOTENCY_TABLE"),
             idempotency_seconds=int(_seconds(variables, "IDEMPOTENCY_SECONDS", 3600)),
             log_content=_flag(variables, "LOG_CONTENT"),
+            history_limit=_items(variables, "HISTORY_LIMIT"),
         )
 
 
@@ -103,3 +106,10 @@ def _seconds(variables: Mapping[str, str], name: str, default: float) -> float:
     if not 0 <= seconds <= 7 * 86_400:
         raise ValueError(f"{name} must be a number of seconds, not {text!r}")
     return seconds
+
+
+def _items(variables: Mapping[str, str], name: str) -> int | None:
+    text = variables.get(name, "0")
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise ValueError(f"{name} must be a number of items, 0 for all, not {text!r}")
+    return int(text) or None

@@ -43,7 +43,7 @@ from starlette.routing import Route
 
 from app import serve
 from events import respond
-from observe import logger, metrics, store_observer
+from observe import log_failure, logger, metrics, store_observer
 from openai_agents_session.environment import environment
 
 if TYPE_CHECKING:
@@ -186,8 +186,8 @@ class Serving:
         logger.append_keys(function_request_id=self._context.aws_request_id)
         try:
             return serve(self._event, context, run=self._run, watch=watch)
-        except Exception:  # noqa: BLE001 - whatever it is, the client is told that it is over
-            logger.exception("the request failed")
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client is told that it is over
+            log_failure("the request failed", error)
             return respond(self._event, 500, {"error": "the function failed"})
         finally:
             store_observer.flush()

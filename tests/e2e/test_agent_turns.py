@@ -124,7 +124,11 @@ def test_a_model_that_fails_leaves_a_turn_that_can_be_repeated(
     one = two[0]
     model.refuse = True
     failed = one.invoke(ask("failing", "Hello")).answer
-    assert failed == {"status": 502, "error": "the model gave no answer: BadRequestError"}
+    assert failed == {
+        "status": 502,
+        "error": "the model gave no answer: BadRequestError",
+        "code": "model_failed",
+    }
     model.refuse = False
     assert one.invoke(ask("failing", "Hello")).answer["answer"] == "You said: Hello"
     assert kinds(history(one, "failing")) == ["user", "message"]

@@ -14,7 +14,8 @@ from agents import Agent, Runner, SQLiteSession
 
 from agent import build_agent, take_turn
 from events import RequestError
-from models import SIGNATURE, OfflineModel, read_api_key
+from keys import KeyUnavailableError, key_in, read_api_key
+from models import SIGNATURE, OfflineModel
 from settings import DEFAULT_MODEL, Settings
 
 OFFLINE = Settings("offline")
@@ -229,12 +230,41 @@ def test_the_key_comes_from_where_the_settings_say(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-shell")
     assert read_api_key(Settings("openai", api_key_secret="secret")) == "sk-stored"
     assert read_api_key(Settings("openai", api_key_parameter="/parameter")) == "sk-stored"
-    assert asked == [("secret", {"max_age": 300}), ("/parameter", {"decrypt": True, "max_age": 300})]
+    assert asked == [
+        ("secret", {"max_age": 300, "force_fetch": False}),
+        ("/parameter", {"decrypt": True, "max_age": 300, "force_fetch": False}),
+    ]
     assert read_api_key(Settings("openai")) == "sk-of-the-shell"
 
 
 def test_a_missing_key_says_which_variables_were_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    with pytest.raises(ValueError, match="OPENAI_API_KEY_SECRET"):
+    with pytest.raises(KeyUnavailableError, match="OPENAI_API_KEY_SECRET"):
         read_api_key(Settings("openai"))
     assert read_api_key(Settings("compatible", base_url="http://x")) == "none"
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        "sk-good",
+        "sk-good\n",
+        " sk-good ",
+        '"sk-good"',
+        '"sk-good" \n',
+        '{"OPENAI_API_KEY": "sk-good"}',
+        '{"anything": "sk-good"}',
+        '{"user": "ada", "api_key": " sk-good"}',
+    ],
+)
+def test_a_key_is_found_in_every_form_that_people_store(stored: str) -> None:
+    assert key_in(stored) == "sk-good"
+
+
+@pytest.mark.parametrize(
+    "stored", ["", " ", "{}", "[]", '["sk-good"]', '{"user": "ada", "password": "x"}', '{"key": 3}', "sk ü"]
+)
+def test_what_holds_no_key_is_refused_and_not_repeated(stored: str) -> None:
+    with pytest.raises(KeyUnavailableError) as refusal:
+        key_in(stored)
+    assert "password" not in str(refusal.value)

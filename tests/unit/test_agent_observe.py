@@ -13,7 +13,7 @@ from aws_xray_sdk import global_sdk_config
 from aws_xray_sdk.core import xray_recorder
 
 import observe
-from observe import StoreObserver, log_answer, span
+from observe import StoreObserver, log_answer, log_failure, span
 from openai_agents_session import Event
 from spans import SpanHooks
 
@@ -140,3 +140,21 @@ def test_what_was_said_is_logged_only_if_asked_for(content: bool, caplog: pytest
     assert ("swordfish" in str(logged)) == content
     assert logged["status"] == 200
     assert content or logged["tools"] == ["calculate"]
+
+
+@pytest.mark.parametrize("content", [False, True])
+def test_a_failure_is_logged_by_its_places_and_its_texts_only_if_asked_for(
+    content: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    cause, failure = ValueError("what was said"), RuntimeError("what was answered")
+    cause.__context__ = failure  # a circle, as libraries make them
+    try:
+        raise failure from cause
+    except RuntimeError as error:
+        log_failure("it failed", error, content=content, status=502)
+    (logged,) = (vars(record) for record in caplog.records)
+    assert logged["status"] == 502
+    assert ("what was" in str(logged)) == content
+    if not content:
+        assert [place.split(" at ")[0] for place in logged["causes"]] == ["RuntimeError", "ValueError"]
+        assert "test_agent_observe.py" in logged["causes"][0]

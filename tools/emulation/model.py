@@ -8,12 +8,15 @@ with FakeModel() as model:
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+from tools.emulation.server import LocalServer, read_body, write
 
 Messages = list[dict[str, Any]]
 Reply = Callable[[Messages], dict[str, Any]]
@@ -45,7 +48,7 @@ def tool_then_answer(tool: str, **arguments: Any) -> Reply:
     return reply
 
 
-class FakeModel:
+class FakeModel(LocalServer):
     """A model server on a free port of 127.0.0.1.
 
     Attributes:
@@ -56,8 +59,8 @@ class FakeModel:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self._arrived = threading.Condition()
-        self._stopped = threading.Event()
         self.reset()
 
     def reset(self) -> None:
@@ -70,7 +73,7 @@ class FakeModel:
     @property
     def base_url(self) -> str:
         """For MODEL_BASE_URL."""
-        return f"http://127.0.0.1:{self._server.server_port}/v1"
+        return f"{self.url}/v1"
 
     def wait_for(self, requests: int, seconds: float = 20) -> None:
         """Wait until so many requests have arrived since the last reset.
@@ -82,30 +85,8 @@ class FakeModel:
             if not self._arrived.wait_for(lambda: len(self.seen) >= requests, seconds):
                 raise TimeoutError(f"the model was asked {len(self.seen)} times in {seconds} s, not {requests}")
 
-    def __enter__(self) -> Self:
-        """Start to listen."""
-        model = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                model._serve(self)
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = False
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop; requests that hang end."""
-        self._stopped.set()
-        self._server.shutdown()
-        self._server.server_close()
-
     def _serve(self, request: BaseHTTPRequestHandler) -> None:
-        body = json.loads(request.rfile.read(int(request.headers["content-length"])))
+        body = json.loads(read_body(request))
         message = self.reply(body["messages"])  # which may set the others
         delay, refuse = self.delay_seconds, self.refuse
         with self._arrived:
@@ -115,14 +96,8 @@ class FakeModel:
             return
         answer = {"error": {"message": "no"}} if refuse else _completion(body["model"], message)
         content = json.dumps(answer).encode()
-        try:
-            request.send_response(400 if refuse else 200)
-            request.send_header("content-type", "application/json")
-            request.send_header("content-length", str(len(content)))
-            request.end_headers()
-            request.wfile.write(content)
-        except OSError:
-            pass  # who asked has gone
+        with contextlib.suppress(OSError):  # who asked has gone
+            write(request, 400 if refuse else 200, content, {"content-type": "application/json"})
 
 
 def _completion(model: str, message: dict[str, Any]) -> dict[str, Any]:

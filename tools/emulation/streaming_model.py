@@ -18,6 +18,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from tools.emulation.model import FakeModel
+from tools.emulation.server import read_body
 
 
 class StreamingModel(FakeModel):
@@ -51,7 +52,7 @@ class StreamingModel(FakeModel):
             self._let.notify_all()
 
     def _serve(self, request: BaseHTTPRequestHandler) -> None:
-        content = request.rfile.read(int(request.headers["content-length"]))
+        content = read_body(request)
         body = json.loads(content)
         if not body.get("stream"):
             request.rfile = io.BytesIO(content)

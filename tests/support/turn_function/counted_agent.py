@@ -1,0 +1,104 @@
+"""An agent whose tools report what they do to ``EFFECTS_HOST``, in the process of the function."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import json
+import os
+import time
+from functools import cache
+from typing import Any
+
+from agents import (
+    Agent,
+    GuardrailFunctionOutput,
+    ModelSettings,
+    RunContextWrapper,
+    Tool,
+    function_tool,
+    input_guardrail,
+    output_guardrail,
+)
+from agents.tool_context import ToolContext
+
+from models import build_model
+from settings import Settings
+
+FORBIDDEN = "FORBIDDEN"
+SECRET = "SECRET"
+
+
+def effect(context: ToolContext[None]) -> None:
+    """Have an effect in the world: it is counted by another process, and so it is there whatever dies here."""
+    happened = {"tool": context.tool_name, "call_id": context.tool_call_id, "arguments": context.tool_arguments}
+    connection = http.client.HTTPConnection(os.environ["EFFECTS_HOST"], timeout=30)
+    with contextlib.closing(connection):
+        connection.request("POST", "/", json.dumps(happened))
+        connection.getresponse().read()
+
+
+@function_tool
+def pay(context: ToolContext[None], amount: int) -> str:
+    """Pay."""
+    effect(context)
+    return f"paid {amount}"
+
+
+@function_tool
+async def slow(context: ToolContext[None], seconds: float) -> str:
+    """Have an effect, and take so long."""
+    await asyncio.to_thread(effect, context)
+    await asyncio.sleep(seconds)
+    return "slow is done"
+
+
+@function_tool
+def block(context: ToolContext[None], seconds: float) -> str:
+    """Have an effect, and block a thread for so long."""
+    effect(context)
+    time.sleep(seconds)
+    return "block is done"
+
+
+@function_tool
+def look_up(context: ToolContext[None], key: str) -> str:
+    """Read something: there is no effect but the reading, which is counted too."""
+    effect(context)
+    return f"{key} is 42"
+
+
+@function_tool(needs_approval=True)
+def refund(context: ToolContext[None], order: str) -> str:
+    """Pay back, once a person has approved it."""
+    effect(context)
+    return f"refunded {order}"
+
+
+@input_guardrail
+async def nothing_forbidden(context: RunContextWrapper[None], agent: Any, given: Any) -> GuardrailFunctionOutput:
+    """Trips on what a user may not say."""
+    said = given if isinstance(given, str) else json.dumps([item for item in given if item.get("role") == "user"][-1:])
+    return GuardrailFunctionOutput(None, FORBIDDEN in said)
+
+
+@output_guardrail
+async def nothing_secret(context: RunContextWrapper[None], agent: Any, output: Any) -> GuardrailFunctionOutput:
+    """Trips on what the agent may not say."""
+    return GuardrailFunctionOutput(None, SECRET in str(output))
+
+
+@cache
+def build_agent(settings: Settings) -> Agent[None]:
+    """The agent, in the version that AGENT_NAME and AGENT_WITHOUT (a tool's name) say is deployed."""
+    tools: list[Tool] = [pay, slow, block, look_up, refund]
+    return Agent(
+        name=os.environ.get("AGENT_NAME", "Assistant"),
+        instructions="Do what is asked.",
+        model=build_model(settings),
+        model_settings=ModelSettings(parallel_tool_calls=True),
+        tools=[tool for tool in tools if tool.name != os.environ.get("AGENT_WITHOUT")],
+        input_guardrails=[nothing_forbidden],
+        output_guardrails=[nothing_secret],
+    )
