@@ -183,7 +183,6 @@ def chosen(trials: list[Trial], *, exhaustive: bool) -> list[Trial]:
     return trials[:: step if step % 3 else step + 2]
 
 
-@pytest.mark.xfail(strict=True, reason="a step that is cut is not stored")
 @pytest.mark.timeout(900)
 async def test_a_turn_that_is_killed_anywhere_has_every_effect_at_most_once(
     table: Table, request: pytest.FixtureRequest, record_property: Any
