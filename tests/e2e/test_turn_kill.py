@@ -141,7 +141,7 @@ async def die(table: Table, trial: Trial) -> None:
             table.direct.effects.on(moment.number, moment.when, kill)
         with pytest.raises((OSError, FunctionError, ValueError)):
             await asyncio.to_thread(environment.invoke, trial.request)
-        assert died.is_set(), f"nothing died at {moment}"
+        assert died.wait(5), f"nothing died at {moment}"
     await asyncio.sleep(0.2)  # what the dead process had sent has arrived
     table.proxy.reset()
 

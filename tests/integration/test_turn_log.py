@@ -320,3 +320,35 @@ async def test_a_turn_that_is_cut_keeps_the_outputs_that_are_known(open_session:
     items: list[Any] = await open_session().get_items()
     assert [item["output"] for item in items[3:]] == ["paid 1", INTERRUPTED]
     assert await take(open_session(), "k", "go") is None
+
+
+@pytest.mark.parametrize(
+    ("steps", "writes"),
+    [(STEPS[3:], 2), (STEPS[:1] + STEPS[3:], 3), (STEPS[1:2] + STEPS[3:], 2 + 3), (STEPS[2:], 2 + 2)],
+    ids=["no tool", "no effects", "two tools", "one tool"],
+)
+async def test_a_turn_costs_what_the_documentation_says(
+    engine: Any, connect: Connect, table: str, open_session: Open, steps: list[Any], writes: int
+) -> None:
+    @function_tool
+    def pay(number: int) -> str:
+        """Pay."""
+        return f"paid {number}"
+
+    @function_tool
+    def look(number: int) -> str:
+        """Look."""
+        return f"seen {number}"
+
+    await take(open_session(), "first", "hello")
+    agent: Agent[None] = Agent(name="Worker", model=ScriptedModel([list(step) for step in steps]), tools=[pay, look])
+    async with FaultProxy(engine.endpoint_url, metered=False) as proxy:
+        session = DynamoDBSession("ada", await connect(proxy.url), table)
+        async with named_turn(
+            session, Invocation(), delivery_of("k", "go"), [said("go")], without_effects=["look"]
+        ) as journal:
+            assert isinstance(journal, TurnJournal)
+            await Runner.run(agent, [], session=journal, hooks=Hooks(journal))
+        sent = [record.request.operation for record in proxy.records]
+    assert sent[:3] == ["GetItem", "PutItem", "GetItem"]
+    assert sent[3:] == ["PutItem"] * (writes - 1)
