@@ -29,7 +29,7 @@ from openai_agents_session.turns import (
     TurnJournal,
     called,
     delivery_of,
-    finished_items,
+    history_of,
     named_turn,
 )
 from refusals import LONGEST_RETRY_AFTER_SECONDS
@@ -264,14 +264,14 @@ async def _told_again(call: Call, session: DynamoDBSession, turn: FinishedTurn) 
     """The answer of a turn that is done, from the history."""
     match turn.outcome:
         case Outcome.ANSWERED | Outcome.REFUSED:
-            items = await finished_items(session, turn)
+            items = await history_of(session, turn)
             if not items:
                 raise RequestError(410, "this was answered, and the answer has been removed since", code="cleared")
             body = _body(call, called(items)) | {"answer": answer_in(items)}
             return body | ({"code": "refused"} if turn.outcome is Outcome.REFUSED else {})
         case Outcome.WAITING:
             if run := await PendingRuns(session).get():
-                tools = called(await finished_items(session, turn))
+                tools = called(await history_of(session, turn))
                 return _body(call, tools) | {"status": 202, "pending": _pending(run)}
             raise RequestError(409, "the run that this request waited for was decided on", code="decided")
         case Outcome.INPUT_BLOCKED | Outcome.OUTPUT_BLOCKED:

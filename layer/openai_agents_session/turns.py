@@ -66,7 +66,7 @@ __all__ = [
     "called",
     "close_open_calls",
     "delivery_of",
-    "finished_items",
+    "history_of",
     "named_turn",
     "open_calls",
     "turn",
@@ -194,7 +194,7 @@ def delivery_of(name: str, request: str, *, continues: bool = False, decides: st
     return Delivery(turn_id(name), request_digest(request), continues, decides)
 
 
-async def finished_items(session: DynamoDBSession, turn: FinishedTurn) -> list[Any]:
+async def history_of(session: DynamoDBSession, turn: FinishedTurn) -> list[Any]:
     """The items of a turn that is done, oldest first; none when they have been removed since."""
     async with session._open():
         items, _ = await session._store.read_from(turn.first)

@@ -23,7 +23,7 @@ from openai_agents_session.storage.turn_log import (
     Outcome,
 )
 from openai_agents_session.turn_journal import BLOCKED, INTERRUPTED, TurnJournal
-from openai_agents_session.turns import delivery_of, finished_items, named_turn
+from openai_agents_session.turns import delivery_of, history_of, named_turn
 from tools.emulation import faults
 from tools.emulation.proxy import FaultProxy
 
@@ -92,7 +92,7 @@ async def test_a_turn_is_two_writes_and_is_recognised_afterwards(open_session: O
     assert isinstance(met, AlreadyDone)
     assert met.turn.outcome is Outcome.ANSWERED
     assert await take(open_session(), "l", "another") is None
-    assert await finished_items(open_session(), met.turn) == [said("hello"), answer("re hello")]
+    assert await history_of(open_session(), met.turn) == [said("hello"), answer("re hello")]
     assert isinstance(await take(open_session(), "k", "another"), OtherRequest)
     assert isinstance(await take(open_session(), "m", "", continues=True), NothingOpen)
 

@@ -252,9 +252,21 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    """Kill the emulator and its runtime, which has a process group of its own and would go on to its answer."""
+    for member in (process.pid, *_runtimes(process.pid)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(member, signal.SIGKILL)
     process.wait()
+
+
+def _runtimes(session: int) -> list[int]:
+    """The other processes of a session; where there is no /proc, those of the group alone."""
+    members = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if int(entry.name) != session and os.getsid(int(entry.name)) == session:
+                members.append(int(entry.name))
+    return members
 
 
 def _answer(body: str) -> Any:
