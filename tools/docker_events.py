@@ -19,7 +19,7 @@ from typing import Any
 from tools import interrupts, local_dynamodb
 from tools.emulation import rie
 from tools.emulation.sam import ROOT, build, sam
-from tools.local_stack import ANSWERS, TABLE, new_tables
+from tools.local_stack import TABLE, new_tables
 
 EVENTS = ROOT / "events"
 WORK = ROOT / ".work" / "docker"
@@ -76,7 +76,6 @@ def environment(url: str) -> dict[str, str]:
     """The function's variables where CloudFormation does not resolve them."""
     return {
         "SESSION_TABLE": TABLE,
-        "IDEMPOTENCY_TABLE": ANSWERS,
         "AWS_ENDPOINT_URL_DYNAMODB": url,
         "MODEL_PROVIDER": "offline",
         "OPENAI_API_KEY_SECRET": "",

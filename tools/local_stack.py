@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 TABLE = "sessions"
-ANSWERS = "answers"
 MODEL_VARIABLES = ("MODEL_PROVIDER", "MODEL_NAME", "MODEL_BASE_URL", "OPENAI_API_KEY")
 
 Item = Mapping[str, Mapping[str, Any]]
@@ -56,7 +55,6 @@ class LocalStack:
         return {
             "SESSION_TABLE": TABLE,
             "SESSION_TTL_SECONDS": str(30 * 86_400),
-            "IDEMPOTENCY_TABLE": ANSWERS,
             "AWS_ENDPOINT_URL_DYNAMODB": self.endpoint_url,
             "POWERTOOLS_SERVICE_NAME": "agent",
             "POWERTOOLS_METRICS_NAMESPACE": "OpenAIAgents",
@@ -115,16 +113,15 @@ def chosen_model(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 
 def new_tables(endpoint_url: str) -> Any:
-    """Make the template's tables, as far as an emulated DynamoDB needs to know them; return the client that did."""
+    """Make the template's table, as far as an emulated DynamoDB needs to know them; return the client that did."""
     credentials = {"aws_access_key_id": "local", "aws_secret_access_key": "local", "region_name": "us-east-1"}
     client = boto3.client("dynamodb", endpoint_url=endpoint_url, **credentials)
-    for name, key in ((TABLE, "session_id"), (ANSWERS, "id")):
-        client.create_table(
-            TableName=name,
-            KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
+    client.create_table(
+        TableName=TABLE,
+        KeySchema=[{"AttributeName": "session_id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "session_id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
     return client
 
 

@@ -13,33 +13,38 @@ from agents import (
     Agent,
     AgentsException,
     RunConfig,
+    RunContextWrapper,
     RunErrorHandlerInput,
     Runner,
     RunState,
-    ToolCallItem,
     function_tool,
     set_tracing_disabled,
 )
 from openai import OpenAIError
 
 import calculator
+from events import RequestError
 from failures import failure_of
 from keys import KeyUnavailableError
 from models import build_model
 from observe import logger
 from openai_agents_session.runs import PendingCall, PendingRun, calls_of
+from openai_agents_session.turns import Outcome, TurnJournal
 from settings import Settings
 from spans import SpanHooks
 from steps import tell
 
 if TYPE_CHECKING:
-    from agents import RunResult, RunResultStreaming, Session, TResponseInputItem
+    from agents import RunResult, RunResultStreaming, TResponseInputItem
 
     from steps import Watch
 
-    Begin = str | list[TResponseInputItem] | RunState[Any]
+    Begin = list[TResponseInputItem] | RunState[Any]
 
 MAX_MODEL_CALLS = 10
+
+WITHOUT_EFFECTS = frozenset({"calculate"})
+"""Tools that may run again without harm: their calls need not be stored before they run, which saves a write each."""
 
 
 class Refusal(str):
@@ -70,7 +75,6 @@ class Turn:
 
     Attributes:
         answer: What the agent said.
-        tools: The names of the tools that it used, in order.
         model: The name of the model that answered.
         input_tokens: Tokens the model read.
         output_tokens: Tokens the model wrote.
@@ -80,7 +84,6 @@ class Turn:
     """
 
     answer: str
-    tools: list[str]
     model: str
     input_tokens: int
     output_tokens: int
@@ -125,15 +128,38 @@ def build_agent(settings: Settings) -> Agent[None]:
     )
 
 
-async def take_turn(
-    settings: Settings, session: Session, message: str | list[TResponseInputItem], watch: Watch | None = None
-) -> Turn:
-    """Answer a message in a session, and store both there.
+class TurnHooks(SpanHooks):
+    """Told by the SDK what happens in a run, and tells the turn's journal.
+
+    Args:
+        journal: The journal.
+    """
+
+    def __init__(self, journal: TurnJournal) -> None:
+        super().__init__()
+        self._journal = journal
+
+    async def on_llm_end(self, context: Any, agent: Any, response: Any) -> None:
+        """A model has answered; none of the tools that it calls has run yet."""
+        await super().on_llm_end(context, agent, response)
+        await self._journal.step(response)
+
+    async def on_tool_end(self, context: Any, agent: Any, tool: Any, result: Any) -> None:
+        """A tool has returned."""
+        await super().on_tool_end(context, agent, tool, result)
+        await self._journal.output(str(getattr(context, "tool_call_id", "")), result)
+
+    async def on_agent_end(self, context: Any, agent: Any, output: Any) -> None:
+        """The agent is done; its answer is stored next."""
+        self._journal.answered(Outcome.REFUSED if isinstance(output, Refusal) else Outcome.ANSWERED)
+
+
+async def take_turn(settings: Settings, journal: TurnJournal, watch: Watch | None = None) -> Turn:
+    """Answer what is stored in a turn, and store the answer there.
 
     Args:
         settings: Which model answers.
-        session: The conversation so far.
-        message: What the user says; an empty list to go on from what is stored.
+        journal: The turn.
         watch: Is told what the agent does while it does it.
 
     Returns:
@@ -142,24 +168,51 @@ async def take_turn(
     Raises:
         RequestError: The model failed, or found no answer; see `failures`.
     """
-    return await _run(settings, session, message, watch)
+    return await _run(settings, journal, [], watch)
 
 
-async def resume_turn(settings: Settings, session: Session, run: PendingRun, watch: Watch | None = None) -> Turn:
-    """Go on with a run that has been decided on. Raises like ``take_turn``."""
-    state: RunState[Any] = await RunState.from_string(build_agent(settings), run.state)
+async def resumable(settings: Settings, run: PendingRun) -> RunState[Any]:
+    """The state of a run that waits, if this version of the agent can go on with it.
+
+    Raises:
+        RequestError: It cannot. The run still waits, for a version that can, or to be discarded.
+    """
+    try:
+        state: RunState[Any] = await RunState.from_string(build_agent(settings), run.state)
+        interruptions = state.get_interruptions()
+        tools = {
+            tool.name
+            for interruption in interruptions
+            for tool in await interruption.agent.get_all_tools(RunContextWrapper(None))
+        }
+    except Exception as error:
+        # The SDK raises errors of its own for versions and agents, and anything for what is damaged.
+        raise _not_resumable("its state cannot be read by this version of the agent") from error
+    if missing := {str(interruption.name) for interruption in interruptions} - tools:
+        raise _not_resumable(f"the agent has no tool {', '.join(sorted(missing))}")
+    return state
+
+
+def _not_resumable(reason: str) -> RequestError:
+    return RequestError(409, f"the run cannot be resumed: {reason}; it waits, or discard it", code="run_not_resumable")
+
+
+async def resume_turn(
+    settings: Settings, journal: TurnJournal, run: PendingRun, state: RunState[Any], watch: Watch | None = None
+) -> Turn:
+    """Go on with a run that has been claimed, from its state. Raises like ``take_turn``."""
     for interruption in state.get_interruptions():
         decision = run.decisions.get(str(interruption.call_id))
         if decision is not None:
             (state.approve if decision else state.reject)(interruption)
-    return await _run(settings, session, state, watch)
+    return await _run(settings, journal, state, watch)
 
 
-async def _run(settings: Settings, session: Session, begin: Begin, watch: Watch | None) -> Turn:
+async def _run(settings: Settings, journal: TurnJournal, begin: Begin, watch: Watch | None) -> Turn:
     agent = build_agent(settings)
     try:
-        with SpanHooks() as hooks:
-            options: dict[str, Any] = {"session": session, "hooks": hooks, **RUN_OPTIONS}
+        with TurnHooks(journal) as hooks:
+            options: dict[str, Any] = {"session": journal, "hooks": hooks, **RUN_OPTIONS}
             result: RunResult | RunResultStreaming
             if watch is None:
                 result = await Runner.run(agent, begin, **options)
@@ -171,8 +224,7 @@ async def _run(settings: Settings, session: Session, begin: Begin, watch: Watch 
     usage = result.context_wrapper.usage
     return Turn(
         answer="" if result.interruptions else str(result.final_output),
-        tools=[item.tool_name or "" for item in result.new_items if isinstance(item, ToolCallItem)],
-        model="offline" if settings.provider == "offline" else settings.model_name,
+        model=settings.model,
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
         refused=isinstance(result.final_output, Refusal),

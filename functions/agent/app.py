@@ -7,11 +7,10 @@ import math
 import os
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from conversation import ACTIONS, Call
-from events import THINKING, RequestError, is_batch, is_http, parse, respond
+from events import RequestError, is_batch, is_http, parse, respond
 from identity import caller, checked_owner
 from observe import count, log_answer, log_failure, logger, metrics, store_observer, tracer
 from openai_agents_session import environment
@@ -76,8 +75,8 @@ def serve(
         owner = checked_owner(request, required=settings.owner_required)
         turn_id = request.idempotency_key or context.aws_request_id
         logger.append_keys(session_id=request.session_id, action=request.action, turn_id=turn_id)
-        call = Call(request, TimeLimit(context, event), settings, owner, watch)
-        body = answer_once(call, context, run)
+        call = Call(request, turn_id, TimeLimit(context, event), settings, owner, watch)
+        body = run(ACTIONS[request.action](call))
     except RequestError as error:
         return refuse(event, error, content=settings.log_content)
     except SessionError as error:
@@ -87,28 +86,6 @@ def serve(
     status = body.pop("status", 200)
     log_answer(status, body, content=settings.log_content)
     return respond(event, status, body)
-
-
-def answer(call: Call, run: Run) -> dict[str, Any]:
-    """Do what is asked."""
-    return run(ACTIONS[call.request.action](call))
-
-
-def answer_once(call: Call, context: LambdaContext, run: Run) -> dict[str, Any]:
-    """Do what is asked, unless the same delivery was served before: then give the same answer."""
-    request, settings = call.request, call.settings
-    if not (request.idempotency_key and settings.idempotency_table and request.action in THINKING):
-        return answer(call, run)
-    from once import once
-
-    return once(
-        lambda: answer(call, run),
-        key=[call.owner, request.session_id, request.idempotency_key],  # nobody's key replays somebody else's answer
-        payload=asdict(request),
-        table_name=settings.idempotency_table,
-        seconds=settings.idempotency_seconds,
-        context=context,
-    )
 
 
 def refuse(event: Mapping[str, Any], refusal: RequestError, *, content: bool = False) -> dict[str, Any]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import math
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +15,35 @@ from identity import stored_id
 from observe import count, measure, store_observer
 from openai_agents_session import DynamoDBSession, RunNotPendingError, StorageOptions, environment
 from openai_agents_session.runs import PendingRun, PendingRuns
-from openai_agents_session.turns import InvocationTime, close_open_calls, open_calls, turn
+from openai_agents_session.turns import (
+    NOT_RUN,
+    AlreadyDone,
+    Awaiting,
+    Delivery,
+    FinishedTurn,
+    Held,
+    InvocationTime,
+    Meeting,
+    OtherRequest,
+    Outcome,
+    TurnJournal,
+    called,
+    delivery_of,
+    history_of,
+    named_turn,
+)
+from refusals import LONGEST_RETRY_AFTER_SECONDS
 from sendable import clean
 from settings import ServiceSettings, Settings
+from threads import give_free_threads
 
 if TYPE_CHECKING:
+    from agents import RunState
+
     from agent import Turn
     from steps import Watch
 
 OPTIONS = StorageOptions(observer=store_observer)
-LAST_TURN_ITEMS = 100
 
 
 @dataclass(frozen=True)
@@ -30,6 +52,7 @@ class Call:
 
     Attributes:
         request: What the caller wants.
+        delivery: What names it: its idempotency key, or the id of its invocation.
         time: How long there is to do it.
         settings: How the service is set up.
         owner: Whose sessions it is about; None for those that belong to nobody.
@@ -37,6 +60,7 @@ class Call:
     """
 
     request: Request
+    delivery: str
     time: InvocationTime
     settings: ServiceSettings
     owner: str | None
@@ -50,60 +74,226 @@ class Call:
 
 async def send_message(call: Call) -> dict[str, Any]:
     """Let the agent answer a message, or go on where a turn was stopped."""
-    from agent import take_turn
-
     session = await call.session()
     runs = PendingRuns(session)
-    async with turn(session, call.time, wait_seconds=call.settings.lease_wait_seconds):
-        unanswered = await _settled_history(session, runs)
-        if call.request.action == "continue" and unanswered is None:
-            raise RequestError(409, "there is nothing to continue: the last message has its answer")
-        # A message that was stored and not answered, because its turn was stopped or failed, is not stored again.
-        repeated = call.request.action == "continue" or unanswered == call.request.message
-        message: str | list[Any] = [] if repeated else call.request.message
-        try:
-            taken = await _timed(take_turn(Settings.from_environ(), _read_by_model(call, session), message, call.watch))
-        except RequestError as refusal:
-            if refusal.details.get("code") == "input_blocked":
-                await _forget_blocked(session)
-            raise
-        return await _answer(call, taken, runs)
-
-
-def _read_by_model(call: Call, session: DynamoDBSession) -> DynamoDBSession:
-    """The session, of which a model reads no more than the settings say."""
-    from agents.memory import SessionSettings
-
-    session.session_settings = SessionSettings(limit=call.settings.history_limit)
-    return session
-
-
-async def _forget_blocked(session: DynamoDBSession) -> None:
-    """Take back the message that a guardrail blocked: the model must not read it in the next turn."""
-    items: list[Any] = list(await session.get_items(1))
-    if items and items[-1].get("role") == "user":
-        await session.pop_item()
+    continues = call.request.action == "continue"
+    delivery = delivery_of(call.delivery, _asked(call.request), continues=continues)
+    message = [] if continues else [{"content": call.request.message, "role": "user"}]
+    async with _turn(call, session, delivery, message) as met:
+        if not isinstance(met, TurnJournal):
+            return await _told(call, session, met)
+        if met.is_interrupted and (waiting := await _run_that_waits(runs)):
+            return await _wait(call, met, waiting)
+        return await _go_on(call, met, runs)
 
 
 async def decide(call: Call) -> dict[str, Any]:
-    """Approve or reject the calls that a run waits for, and let the agent go on. Of any number who decide, one does."""
-    from agent import resume_turn
+    """Approve or reject the calls that a run waits for, and let the agent go on. Of any number who decide, one does.
 
-    request = call.request
+    A run is claimed once it is known that it can be resumed: a claimed one never runs again.
+    """
+    from agent import resumable
+
     session = await call.session()
     runs = PendingRuns(session)
-    async with turn(session, call.time, wait_seconds=call.settings.lease_wait_seconds):
-        run = await runs.get()
-        if run is None:
-            raise RunNotPendingError(request.run_id)
-        calls = request.call_ids or tuple(pending.call_id for pending in run.approvals)
-        run = await runs.claim(request.run_id, dict.fromkeys(calls, request.action == "approve"))
-        count("Approvals" if request.action == "approve" else "Rejections")
-        try:
-            taken = await _timed(resume_turn(Settings.from_environ(), _read_by_model(call, session), run, call.watch))
-            return await _answer(call, taken, runs)
-        finally:
-            await runs.settle(run.run_id)  # whatever came of it: its tools may have run, it never runs again
+    run = await _run_to_decide(call, runs)
+    state = await resumable(Settings.from_environ(), run) if run else None
+    async with _turn(call, session, _decision(call, run), []) as met:
+        if not isinstance(met, TurnJournal):
+            return await _told(call, session, met)
+        if run is None or state is None:
+            return await _go_on(call, met, runs)
+        return await _resume(call, met, runs, run, state)
+
+
+async def discard(call: Call) -> dict[str, Any]:
+    """Give up a run that waits: its calls do not run, and the conversation can go on without it."""
+    session = await call.session()
+    runs = PendingRuns(session)
+    run = await _run_to_decide(call, runs)
+    async with _turn(call, session, _decision(call, run), []) as met:
+        if not isinstance(met, TurnJournal):
+            return await _told(call, session, met)
+        await runs.discard()
+        await met.close(NOT_RUN)
+        await met.end(Outcome.ABANDONED)
+    return _discarded(call)
+
+
+def _discarded(call: Call) -> dict[str, Any]:
+    return {"session_id": call.request.session_id, "discarded": True}
+
+
+def _asked(request: Request) -> str:
+    """What tells one request from another."""
+    return json.dumps([request.action, request.message, request.run_id, request.call_ids])
+
+
+def _turn(
+    call: Call, session: DynamoDBSession, delivery: Delivery, message: list[Any]
+) -> AbstractAsyncContextManager[TurnJournal | Meeting]:
+    from agents.memory import SessionSettings
+
+    from agent import WITHOUT_EFFECTS
+
+    # A model reads no more of the session than the settings say.
+    session.session_settings = SessionSettings(limit=call.settings.history_limit)
+    give_free_threads()
+    wait_seconds = call.settings.lease_wait_seconds
+    return named_turn(session, call.time, delivery, message, without_effects=WITHOUT_EFFECTS, wait_seconds=wait_seconds)
+
+
+async def _run_to_decide(call: Call, runs: PendingRuns) -> PendingRun | None:
+    """The run that a decision is about, if it waits for one."""
+    run = await runs.get()
+    if run is None or run.run_id != call.request.run_id or run.status != "pending":
+        return None
+    if not set(call.request.call_ids) <= {pending.call_id for pending in run.approvals}:
+        raise RequestError(400, f"call_ids must be among those that wait: {[c.call_id for c in run.approvals]}")
+    return run
+
+
+def _decision(call: Call, run: PendingRun | None) -> Delivery:
+    return delivery_of(call.delivery, _asked(call.request), decides=run.run_id if run else "")
+
+
+async def _run_that_waits(runs: PendingRuns) -> PendingRun | None:
+    """The run that an interrupted turn had parked. One that was being resumed is given up: its tools may have run."""
+    run = await runs.get()
+    if run and run.status == "resuming":
+        await runs.discard()
+    return run if run and run.status == "pending" else None
+
+
+async def _wait(call: Call, journal: TurnJournal, run: PendingRun) -> dict[str, Any]:
+    """End a turn, which had parked its run and came no further, as one that waits."""
+    await journal.end(Outcome.WAITING, waiting=run.run_id)
+    if not journal.is_taken_up or call.request.action == "continue":
+        raise _awaiting(run)
+    return _body(call, journal.tools) | {"status": 202, "pending": _pending(run)}
+
+
+async def _go_on(call: Call, journal: TurnJournal, runs: PendingRuns) -> dict[str, Any]:
+    """Let the agent answer what is stored."""
+    from agent import take_turn
+
+    if journal.is_interrupted:
+        await _run_that_waits(runs)
+        await journal.go_on()
+    return await _answered(call, journal, runs, take_turn(Settings.from_environ(), journal, call.watch))
+
+
+async def _resume(
+    call: Call, journal: TurnJournal, runs: PendingRuns, run: PendingRun, state: RunState[Any]
+) -> dict[str, Any]:
+    """Claim a run that can be resumed, and let the agent go on."""
+    from agent import resume_turn
+
+    await journal.recall()
+    calls = call.request.call_ids or tuple(pending.call_id for pending in run.approvals)
+    try:
+        run = await runs.claim(run.run_id, dict.fromkeys(calls, call.request.action == "approve"))
+    except RunNotPendingError:
+        await journal.end(Outcome.ABANDONED)
+        raise
+    count("Approvals" if call.request.action == "approve" else "Rejections")
+    try:
+        resumed = resume_turn(Settings.from_environ(), journal, run, state, call.watch)
+        return await _answered(call, journal, runs, resumed)
+    finally:
+        await runs.settle(run.run_id)  # whatever came of it: its tools may have run, it never runs again
+
+
+async def _answered(
+    call: Call, journal: TurnJournal, runs: PendingRuns, running: Coroutine[Any, Any, Turn]
+) -> dict[str, Any]:
+    """What a run brings; the turn is then done, unless it failed and can be gone on with."""
+    try:
+        taken = await _timed(running)
+    except RequestError as refusal:
+        if refusal.details.get("code") == "input_blocked":
+            await journal.block()
+        elif refusal.details.get("code") == "output_blocked":
+            await journal.end(Outcome.OUTPUT_BLOCKED)
+        raise
+    count("Turns")
+    count("InputTokens", taken.input_tokens)
+    count("OutputTokens", taken.output_tokens)
+    if taken.pending:
+        run = await runs.park(taken.state, taken.pending)
+        await journal.end(Outcome.WAITING, waiting=run.run_id)
+        return _body(call, journal.tools) | {"status": 202, "pending": _pending(run)}
+    if not journal.is_ended:
+        await journal.end(Outcome.REFUSED if taken.refused else Outcome.ANSWERED)
+    return _body(call, journal.tools) | {"answer": taken.answer} | ({"code": "refused"} if taken.refused else {})
+
+
+def _body(call: Call, tools: list[str]) -> dict[str, Any]:
+    model = Settings.from_environ().model
+    return {"session_id": call.request.session_id, "tools": tools, "model": model}
+
+
+# --- what is told where no turn is taken ------------------------------------------------------------------------------
+
+
+async def _told(call: Call, session: DynamoDBSession, met: Meeting) -> dict[str, Any]:
+    """The answer to a delivery that gets no turn of its own."""
+    match met:
+        case AlreadyDone():
+            return await _told_again(call, session, met.turn)
+        case Held():
+            reason = "the same request is being served" if met.is_same else "another turn of this session is running"
+            seconds = max(1, min(math.ceil(met.seconds), LONGEST_RETRY_AFTER_SECONDS))
+            raise RequestError(409, reason, retry_after=seconds)
+        case OtherRequest():
+            raise RequestError(422, "this idempotency key was used for another request")
+        case Awaiting():
+            run = await PendingRuns(session).get()
+            raise _awaiting(run if run and run.run_id == met.run_id else None)
+    if call.request.action == "continue":
+        raise RequestError(409, "there is nothing to continue: the last message has its answer")
+    raise RunNotPendingError(call.request.run_id)
+
+
+def _awaiting(run: PendingRun | None) -> RequestError:
+    reason = "a run waits for approval; approve, reject or discard it first"
+    return RequestError(409, reason, pending=_pending(run) if run else None)
+
+
+async def _told_again(call: Call, session: DynamoDBSession, turn: FinishedTurn) -> dict[str, Any]:
+    """The answer of a turn that is done, from the history."""
+    match turn.outcome:
+        case Outcome.ANSWERED | Outcome.REFUSED:
+            items = await history_of(session, turn)
+            if not items:
+                raise RequestError(410, "this was answered, and the answer has been removed since", code="cleared")
+            body = _body(call, called(items)) | {"answer": answer_in(items)}
+            return body | ({"code": "refused"} if turn.outcome is Outcome.REFUSED else {})
+        case Outcome.WAITING:
+            if run := await PendingRuns(session).get():
+                tools = called(await history_of(session, turn))
+                return _body(call, tools) | {"status": 202, "pending": _pending(run)}
+            raise RequestError(409, "the run that this request waited for was decided on", code="decided")
+        case Outcome.INPUT_BLOCKED | Outcome.OUTPUT_BLOCKED:
+            from failures import input_blocked, output_blocked
+
+            raise input_blocked() if turn.outcome is Outcome.INPUT_BLOCKED else output_blocked()
+        case Outcome.CLEARED:
+            raise RequestError(410, "this was served before the session was cleared", code="cleared")
+    if call.request.action == "discard":
+        return _discarded(call)
+    raise RequestError(409, "this turn was given up; what it did is in the history", code="abandoned")
+
+
+def answer_in(items: list[Any]) -> str:
+    """The answer that a turn's items end with: the text of the last message, or what the last tool returned."""
+    last = items[-1]
+    if last.get("role") != "assistant":
+        return str(last.get("output", ""))
+    content = last["content"]
+    if isinstance(content, str):
+        return content
+    return "".join(str(part.get("text") or part.get("refusal") or "") for part in content)
 
 
 async def read_approvals(call: Call) -> dict[str, Any]:
@@ -123,7 +313,7 @@ async def clear_history(call: Call) -> dict[str, Any]:
     """Forget a session, with the run that waits in it. A turn that is running ends."""
     session = await call.session()
     await PendingRuns(session).discard()
-    await session.clear_session()
+    await session.clear_turns()
     return {"session_id": call.request.session_id, "cleared": True}
 
 
@@ -132,39 +322,11 @@ ACTIONS: dict[Action, Callable[[Call], Coroutine[Any, Any, dict[str, Any]]]] = {
     "continue": send_message,
     "approve": decide,
     "reject": decide,
+    "discard": discard,
     "approvals": read_approvals,
     "history": read_history,
     "clear": clear_history,
 }
-
-
-async def _settled_history(session: DynamoDBSession, runs: PendingRuns) -> str | None:
-    """See to it that a turn can follow on the history.
-
-    Returns:
-        The last message, if it is still to be answered.
-
-    Raises:
-        RequestError: A run waits for approval.
-    """
-    items: list[Any] = list(await session.get_items(LAST_TURN_ITEMS))
-    if open_calls(items):
-        run = await runs.get()
-        if run and run.status == "pending":
-            raise RequestError(409, "a run waits for approval; approve or reject it first", pending=_pending(run))
-        if run:  # we hold the lease, so whoever was resuming it is dead
-            await runs.discard()
-        await close_open_calls(session)
-    return _unanswered(items)
-
-
-def _unanswered(items: list[Any]) -> str | None:
-    for item in reversed(items):
-        if item.get("role") == "assistant":
-            return None
-        if item.get("role") == "user":
-            return str(item["content"])
-    return None
 
 
 async def _timed(running: Coroutine[Any, Any, Turn]) -> Turn:
@@ -173,18 +335,6 @@ async def _timed(running: Coroutine[Any, Any, Turn]) -> Turn:
         return await running
     finally:
         measure("TurnLatency", time.perf_counter() - began)
-
-
-async def _answer(call: Call, taken: Turn, runs: PendingRuns) -> dict[str, Any]:
-    """The answer that a turn brought, or what it waits for."""
-    count("Turns")
-    count("InputTokens", taken.input_tokens)
-    count("OutputTokens", taken.output_tokens)
-    body: dict[str, Any] = {"session_id": call.request.session_id, "tools": taken.tools, "model": taken.model}
-    if not taken.pending:
-        return body | {"answer": taken.answer} | ({"code": "refused"} if taken.refused else {})
-    run = await runs.park(taken.state, taken.pending)
-    return body | {"status": 202, "pending": _pending(run)}
 
 
 def _pending(run: PendingRun) -> dict[str, Any]:

@@ -8,6 +8,7 @@
     {"session_id": ..., "action": "approvals"}                       GET /sessions/{session_id}/approvals
     {"session_id": ..., "action": "approve", "run_id": ...}          POST /sessions/{session_id}/approvals
                                                                          {"decision": "approve", "run_id": ...}
+    the same with "reject" and "discard"                             the same with "reject" and "discard"
 
 A direct request may state an "owner" and an "idempotency_key"; over HTTP the authorizer and a header do. HTTP comes
 from an API Gateway HTTP API (payload 2.0) or a Function URL, which send the same event.
@@ -24,10 +25,10 @@ from urllib.parse import unquote
 
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 
-Action = Literal["message", "continue", "approve", "reject", "approvals", "history", "clear"]
+Action = Literal["message", "continue", "approve", "reject", "discard", "approvals", "history", "clear"]
 
-THINKING: frozenset[Action] = frozenset({"message", "continue", "approve", "reject"})
-"""The actions in which the agent thinks: what a deadline, a lease and an idempotency key are for."""
+DECISIONS: frozenset[Action] = frozenset({"approve", "reject", "discard"})
+"""What can be decided on a run that waits."""
 
 MAX_MESSAGE_CHARACTERS = 100_000
 MAX_SESSION_ID_BYTES = 1_024
@@ -110,7 +111,7 @@ def parse(event: Mapping[str, Any], caller: Callable[[Mapping[str, Any]], str | 
     action = fields.get("action", "message")
     if action not in get_args(Action):
         raise RequestError(400, f"action must be one of {', '.join(get_args(Action))}")
-    deciding = action in ("approve", "reject")
+    deciding = action in DECISIONS
     return Request(
         action=cast(Action, action),
         session_id=_session_id(fields),
@@ -183,8 +184,8 @@ def _posted(action: Action, body: dict[str, Any]) -> dict[str, Any]:
     """What a body asks for. Who asks is not for the body to say."""
     if action == "message":
         return {"action": "continue"} if body.get("continue") is True else {"message": body.get("message")}
-    if body.get("decision") not in ("approve", "reject"):
-        raise RequestError(400, "decision must be approve or reject")
+    if body.get("decision") not in sorted(DECISIONS):
+        raise RequestError(400, f"decision must be one of {', '.join(sorted(DECISIONS))}")
     return {"action": body["decision"], "run_id": body.get("run_id"), "call_ids": body.get("call_ids")}
 
 

@@ -43,9 +43,9 @@ def failure_of(error: Exception) -> RequestError:
     """What to tell the caller about a run that failed."""
     match error:
         case InputGuardrailTripwireTriggered():
-            return _failure(422, "input_blocked", "the message was blocked")
+            return input_blocked()
         case OutputGuardrailTripwireTriggered():
-            return _failure(422, "output_blocked", "the answer was blocked")
+            return output_blocked()
         case ToolInputGuardrailTripwireTriggered() | ToolOutputGuardrailTripwireTriggered():
             return _failure(422, "tool_blocked", "the use of a tool was blocked")
         case MaxTurnsExceeded():
@@ -56,6 +56,16 @@ def failure_of(error: Exception) -> RequestError:
     return _failure_of_endpoint(
         next((cause for cause in causes(error) if isinstance(cause, KeyUnavailableError)), error)
     )
+
+
+def input_blocked() -> RequestError:
+    """A guardrail refused the message."""
+    return _failure(422, "input_blocked", "the message was blocked")
+
+
+def output_blocked() -> RequestError:
+    """A guardrail refused the answer."""
+    return _failure(422, "output_blocked", "the answer was blocked")
 
 
 def _failure_of_endpoint(error: BaseException) -> RequestError:

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 
-SETTLED = frozenset({"input_blocked", "output_blocked", "tool_blocked", "max_turns", "context_full"})
+SETTLED = frozenset(
+    {"input_blocked", "output_blocked", "tool_blocked", "max_turns", "context_full", "abandoned", "cleared"}
+)
 """Refusals that come again if the message does: it counts as served, and the metric of its status tells of it."""
 
 

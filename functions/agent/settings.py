@@ -30,6 +30,11 @@ class Settings:
     api_key_secret: str | None = None
     api_key_parameter: str | None = None
 
+    @property
+    def model(self) -> str:
+        """What answers are said to come from."""
+        return "offline" if self.provider == "offline" else self.model_name
+
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] | None = None) -> Self:
         """Read the settings from environment variables (the process's own by default); empty ones count as unset.
@@ -59,16 +64,12 @@ class ServiceSettings:
     Attributes:
         owner_required: Whether every request must have an owner. Otherwise those without work on sessions of nobody's.
         lease_wait_seconds: How long a turn waits for another of the same session before it is refused.
-        idempotency_table: The DynamoDB table that keeps answers by idempotency key; None to ignore keys.
-        idempotency_seconds: How long it keeps them.
         log_content: Whether what is said may be logged.
         history_limit: How many of the newest items the model reads; None for all.
     """
 
     owner_required: bool = False
     lease_wait_seconds: float = 5.0
-    idempotency_table: str | None = None
-    idempotency_seconds: int = 3600
     log_content: bool = False
     history_limit: int | None = None
 
@@ -83,8 +84,6 @@ class ServiceSettings:
         return cls(
             owner_required=_flag(variables, "OWNER_REQUIRED"),
             lease_wait_seconds=_seconds(variables, "LEASE_WAIT_SECONDS", 5),
-            idempotency_table=variables.get("IDEMPOTENCY_TABLE"),
-            idempotency_seconds=int(_seconds(variables, "IDEMPOTENCY_SECONDS", 3600)),
             log_content=_flag(variables, "LOG_CONTENT"),
             history_limit=_items(variables, "HISTORY_LIMIT"),
         )

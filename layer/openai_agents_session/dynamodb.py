@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from . import client as clients
 from ._client_check import checked_client
 from .errors import (
+    CorruptSessionError,
     InvalidInputError,
     LeaseUnavailableError,
     SessionClosedError,
@@ -26,12 +27,14 @@ from .errors import (
 from .events import Event
 from .options import StorageOptions
 from .serial import Serial
+from .storage.cleared import ClearedTurns
 from .storage.description import RecoveryReport, SessionInfo
 from .storage.items import Items, fits_one_batch, from_batch
 from .storage.keys import SEPARATOR, SESSION_ID_LIMIT_BYTES
 from .storage.operations import SessionStore
 from .storage.retry import GRACE_SECONDS, RetryBudget, current_deadline, deadline
 from .storage.table import Table
+from .storage.turn_log import Delivery, Held, Meeting, TurnLog, Unremembered
 from .tool_calls import whole_start
 
 if TYPE_CHECKING:
@@ -49,6 +52,9 @@ TTL_LIMIT_SECONDS = 100 * 366 * 86_400
 
 OWNER_LIMIT_BYTES = 2_048
 """Longest owner, in UTF-8 bytes. It is stored and paid for with every write."""
+
+CLEAR_TRIES = 5
+"""How often to look again for turns that end while a session is being cleared."""
 
 CREATE_TABLE_SECONDS = 60.0
 """How long to wait for a table that is being made; DynamoDB takes some seconds."""
@@ -212,6 +218,25 @@ class DynamoDBSession:
         async with self._open():
             await _settled(self._store.clear())
 
+    async def clear_turns(self) -> None:
+        """The same, but deliveries of its turns are still recognised for a day, and not served again."""
+        async with self._open():
+            await _settled(self._clear_turns())
+
+    async def _clear_turns(self) -> None:
+        for _ in range(CLEAR_TRIES):
+            try:
+                turns, commit = await self._store.turns()
+            except CorruptSessionError:
+                break
+            if commit is None:
+                return
+            await self._done.add(turns)
+            # Only what was just read: a turn may have ended at this moment, and is to be remembered, too.
+            if await self._store.clear(expected=commit):
+                return
+        await self._store.clear()
+
     # --- what the SDK's own backends have besides --------------------------------------------------------------------
 
     async def ping(self) -> bool:
@@ -341,10 +366,7 @@ class DynamoDBSession:
             LeaseUnavailableError: Another turn held it all the time; ``retry_after`` says for how long at most.
             LeaseLostError: From a write in the turn: the lease ran out, was cleared or is somebody else's.
         """
-        self._check_seconds("a lease", seconds)
-        self._check_seconds("wait_seconds", wait_seconds, least=0.0)
-        if self._has_lease:
-            raise InvalidInputError(f"session {self.session_id!r}: this object holds a lease already")
+        self._check_lease(seconds, wait_seconds)
         self._has_lease = True  # before anything is awaited: of two tasks that ask, one gets here
         try:
             await self._take_lease(seconds, wait_seconds)
@@ -352,26 +374,73 @@ class DynamoDBSession:
         finally:
             await _settled(self._release_lease())
 
+    @asynccontextmanager
+    async def _turn(
+        self, delivery: Delivery, message: list[Any], seconds: float, *, wait_seconds: float
+    ) -> AsyncIterator[Meeting]:
+        """Hold the session for a delivery's turn, which is begun with the message; or tell why there is none."""
+        batch = from_batch(self.session_id, message)
+        self._check_lease(seconds, wait_seconds)
+        known: TurnLog | None = None
+
+        async def begin(milliseconds: int) -> Meeting:
+            nonlocal known
+            met = await self._store.begin_turn(delivery, batch, milliseconds, known=known)
+            if not isinstance(met, Unremembered):
+                return met
+            known = await self._forgotten_turns(met)
+            return await self._store.begin_turn(delivery, batch, milliseconds, known=known)
+
+        self._has_lease = True
+        try:
+            yield await self._waited(begin, seconds, wait_seconds)
+        finally:
+            await _settled(self._release_lease())
+
+    async def _forgotten_turns(self, met: Unremembered) -> TurnLog:
+        """What the head should know, and does not: the turns before a clear; a run that an earlier version parked."""
+        if met.is_new:
+            return TurnLog(finished=await self._done.read())
+        from .runs import PendingRuns
+
+        run = await PendingRuns(self).get()
+        return TurnLog(waiting=run.run_id if run and run.status == "pending" else None)
+
     async def _take_lease(self, seconds: float, wait_seconds: float) -> None:
+        async def take(milliseconds: int) -> Held | None:
+            left = await self._store.take_lease(milliseconds)
+            return None if left is None else Held(left)
+
+        met = await self._waited(take, seconds, wait_seconds)
+        if met is not None:
+            raise self._held(met.seconds)
+
+    async def _waited(self, attempt: Callable[[int], Awaitable[_T]], seconds: float, wait_seconds: float) -> _T:
+        """What an attempt to get the lease meets once nobody else holds it, or all the time to wait for that is over.
+
+        Args:
+            attempt: Is given the milliseconds that the lease shall last, and returns ``Held`` when it is not free.
+            seconds: How long the lease shall last from now.
+            wait_seconds: How long of that to wait.
+        """
         waiting, end = RetryBudget(min(wait_seconds, seconds)), _monotonic() + seconds
-        refused: float | None = None
+        met: _T | None = None
         with deadline(_monotonic() + waiting.seconds + self._options.patience_seconds + GRACE_SECONDS):
             while True:
                 milliseconds = max(1, int((end - _monotonic()) * 1000))
                 try:
                     async with self._open():
-                        left = await _settled(self._store.take_lease(milliseconds))
+                        met = await _settled(attempt(milliseconds))
                 except UnavailableError as error:
-                    if refused is None:
+                    if not isinstance(met, Held):
                         raise
-                    raise self._held(refused) from error  # no time was left to read the head again
-                if left is None:
-                    return
-                refused = left
+                    raise self._held(met.seconds) from error  # there was no time left to look again
+                if not isinstance(met, Held):
+                    return met
                 if self._options.observer is not None:
                     self._options.observer(Event("lease_wait"))
                 if not await waiting.pause():
-                    raise self._held(refused)
+                    return met
 
     def _held(self, seconds: float) -> LeaseUnavailableError:
         return LeaseUnavailableError(
@@ -402,6 +471,12 @@ class DynamoDBSession:
         async with self._open():
             await _settled(self._store.extend_lease(int(seconds * 1000)))
 
+    def _check_lease(self, seconds: Any, wait_seconds: Any) -> None:
+        self._check_seconds("a lease", seconds)
+        self._check_seconds("wait_seconds", wait_seconds, least=0.0)
+        if self._has_lease:
+            raise InvalidInputError(f"session {self.session_id!r}: this object holds a lease already")
+
     def _check_seconds(self, what: str, seconds: Any, *, least: float = math.ulp(0.0)) -> None:
         is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
         if not is_number or not least <= seconds <= LEASE_LIMIT_SECONDS:  # also refuses NaN
@@ -415,6 +490,11 @@ class DynamoDBSession:
     def _companion(self, key: str) -> SessionStore:
         """The store of what is kept beside the session: same table, expiry, owner and options."""
         return SessionStore(key, self._table, self._options, self._ttl_seconds, self.owner)
+
+    @property
+    def _done(self) -> ClearedTurns:
+        """What is remembered of the session's turns when it is cleared."""
+        return ClearedTurns(self.session_id, self._table, self._options, self.owner)
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[None]:

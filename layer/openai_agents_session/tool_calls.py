@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 _OUTPUT_SUFFIX = "_output"
+
+OUTPUT_TYPES = {"function_call": "function_call_output", "custom_tool_call": "custom_tool_call_output"}
+"""Calls that the agent's own tools answer, and what their outputs are."""
 
 
 def whole_start(items: Sequence[Any], start: int) -> int:
@@ -27,6 +30,23 @@ def whole_start(items: Sequence[Any], start: int) -> int:
             return start
         start = move
     return start
+
+
+def open_calls(items: Iterable[Any]) -> list[dict[str, Any]]:
+    """The tool calls among items that have no output among them, in order."""
+    calls: dict[str, dict[str, Any]] = {}
+    for item in items:
+        kind = _kind(item)
+        if kind in OUTPUT_TYPES:
+            calls[item["call_id"]] = item
+        elif kind in OUTPUT_TYPES.values():
+            calls.pop(item["call_id"], None)
+    return list(calls.values())
+
+
+def output_of(call: dict[str, Any], text: str) -> dict[str, Any]:
+    """The item that gives a call this output."""
+    return {"type": OUTPUT_TYPES[call["type"]], "call_id": call["call_id"], "output": text}
 
 
 def _offence(items: Sequence[Any], start: int) -> int | None:

@@ -19,7 +19,7 @@ are lost and the next turn waits for the lease to run out.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -27,13 +27,51 @@ from typing import TYPE_CHECKING, Any, Protocol
 from . import _whole  # noqa: F401 - first of all: it raises where another library wrote over this one
 from .errors import DeadlineError
 from .storage.retry import deadline
+from .storage.turn_log import (
+    AlreadyDone,
+    Awaiting,
+    Begun,
+    Delivery,
+    FinishedTurn,
+    Held,
+    Meeting,
+    NothingOpen,
+    OtherRequest,
+    Outcome,
+    request_digest,
+    turn_id,
+)
+from .tool_calls import open_calls, output_of
+from .turn_journal import INTERRUPTED, NOT_RUN, TurnJournal, called
 
 if TYPE_CHECKING:
     from agents.memory import Session
 
     from .dynamodb import DynamoDBSession, Lease
 
-__all__ = ["INTERRUPTED", "InvocationTime", "Turn", "close_open_calls", "open_calls", "turn"]
+__all__ = [
+    "INTERRUPTED",
+    "NOT_RUN",
+    "AlreadyDone",
+    "Awaiting",
+    "Delivery",
+    "FinishedTurn",
+    "Held",
+    "InvocationTime",
+    "Meeting",
+    "NothingOpen",
+    "OtherRequest",
+    "Outcome",
+    "Turn",
+    "TurnJournal",
+    "called",
+    "close_open_calls",
+    "delivery_of",
+    "history_of",
+    "named_turn",
+    "open_calls",
+    "turn",
+]
 
 RESERVE_SECONDS = 2.0
 """What a turn leaves of the invocation's time for closing calls, giving the lease back and answering."""
@@ -44,12 +82,7 @@ _ANSWER_SHARE = 0.1
 WAIT_SECONDS = 5.0
 """How long a turn waits for the one before it."""
 
-INTERRUPTED = "This call was interrupted: it may have had effects, its output is unknown."
-"""The output of a call that has none."""
-
 _NEWEST = 100
-
-_OUTPUT_TYPES = {"function_call": "function_call_output", "custom_tool_call": "custom_tool_call_output"}
 
 
 class InvocationTime(Protocol):
@@ -97,25 +130,103 @@ async def turn(
         LeaseUnavailableError: Another turn held the session all the time.
         DeadlineError: The block was stopped; what it had completed is stored, and no call is left without its output.
     """
-    remaining = max(0.001, _remaining_seconds(context))
-    end = asyncio.get_running_loop().time() + remaining
+    remaining, end = _times(context)
     # Everything that the store does in the turn ends in time, too: what is under way when the block is stopped gets
     # half of the reserve, what is left is for closing calls and giving the lease back.
     with deadline(end - _ANSWER_SHARE * reserve_seconds):
         async with session.lease(remaining, wait_seconds=wait_seconds) as lease:
             running = Turn(lease, context, reserve_seconds)
-            try:
-                with deadline(end - reserve_seconds / 2):
-                    async with asyncio.timeout(running.seconds_left) as limit:
-                        yield running
-            except TimeoutError as error:
-                if not limit.expired():
-                    raise
-                await close_open_calls(session)
-                raise DeadlineError(
-                    f"session {session.session_id!r}: the turn was stopped {reserve_seconds:g} s before the "
-                    "invocation's time was over; what it had completed is stored"
-                ) from error
+            async with _stopped_in_time(session, context, reserve_seconds, lambda: close_open_calls(session)):
+                yield running
+
+
+@asynccontextmanager
+async def named_turn(
+    session: DynamoDBSession,
+    context: InvocationTime,
+    delivery: Delivery,
+    message: list[Any],
+    *,
+    without_effects: Collection[str] = (),
+    wait_seconds: float = WAIT_SECONDS,
+    reserve_seconds: float = RESERVE_SECONDS,
+) -> AsyncIterator[TurnJournal | Meeting]:
+    """A turn that happens once, effects included, however often it is delivered.
+
+    To take the lease, begin the turn and store its message is one write. Run the agent with the journal as its session
+    and ``[]`` as its input; the agent's last append ends the turn and gives the lease back, in one write. A block that
+    ends before that leaves the turn open: it is gone on with when it is delivered again.
+
+    Args:
+        session: The session; used through the journal only while the turn lasts.
+        context: The handler's Lambda context.
+        delivery: Who asks, and for what.
+        message: The items that the turn begins with.
+        without_effects: Names of tools whose calls need not be stored before they run.
+        wait_seconds: How long to wait for another turn of the session to end.
+        reserve_seconds: How long before Lambda's timeout the block is cancelled.
+
+    Yields:
+        The journal of the turn; or, where there is none to take, why.
+
+    Raises:
+        DeadlineError: The block was stopped; what it had done is stored, and no call is left without its output.
+    """
+    remaining, end = _times(context)
+    with deadline(end - _ANSWER_SHARE * reserve_seconds):
+        async with session._turn(delivery, message, remaining, wait_seconds=wait_seconds) as met:
+            if not isinstance(met, Begun):
+                yield met
+                return
+            journal = TurnJournal(session, met, delivery, message, without_effects)
+            async with _stopped_in_time(session, context, reserve_seconds, journal.close):
+                yield journal
+
+
+def delivery_of(name: str, request: str, *, continues: bool = False, decides: str | None = None) -> Delivery:
+    """A request for a turn.
+
+    Args:
+        name: What names the delivery: an idempotency key, the id of a queue's message or of an invocation.
+        request: What it asks for: the same name with another request is refused.
+        continues: It asks to go on with whatever turn is open, and for none of its own.
+        decides: The id of the run that it brings a decision on.
+    """
+    return Delivery(turn_id(name), request_digest(request), continues, decides)
+
+
+async def history_of(session: DynamoDBSession, turn: FinishedTurn) -> list[Any]:
+    """The items of a turn that is done, oldest first; none when they have been removed since."""
+    async with session._open():
+        items, _ = await session._store.read_from(turn.first)
+    return items[: turn.last - turn.first]
+
+
+def _times(context: InvocationTime) -> tuple[float, float]:
+    """The seconds that are left, and when they are over on the event loop's clock."""
+    remaining = max(0.001, _remaining_seconds(context))
+    return remaining, asyncio.get_running_loop().time() + remaining
+
+
+@asynccontextmanager
+async def _stopped_in_time(
+    session: DynamoDBSession, context: InvocationTime, reserve_seconds: float, close: Callable[[], Awaitable[Any]]
+) -> AsyncIterator[None]:
+    """Cancel the block before the invocation's time is over, then make the history valid."""
+    seconds = _remaining_seconds(context)
+    end = asyncio.get_running_loop().time() + max(0.001, seconds)
+    try:
+        with deadline(end - reserve_seconds / 2):
+            async with asyncio.timeout(max(0.0, seconds - reserve_seconds)) as limit:
+                yield
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        await close()
+        raise DeadlineError(
+            f"session {session.session_id!r}: the turn was stopped {reserve_seconds:g} s before the "
+            "invocation's time was over; what it had completed is stored"
+        ) from error
 
 
 async def close_open_calls(session: Session, *, newest: int = _NEWEST) -> int:
@@ -138,23 +249,9 @@ async def close_open_calls(session: Session, *, newest: int = _NEWEST) -> int:
         items.pop()
     calls = open_calls(items)
     if calls:
-        outputs: list[Any] = [
-            {"type": _OUTPUT_TYPES[call["type"]], "call_id": call["call_id"], "output": INTERRUPTED} for call in calls
-        ]
+        outputs: list[Any] = [output_of(call, INTERRUPTED) for call in calls]
         await session.add_items(outputs)
     return len(calls)
-
-
-def open_calls(items: Iterable[Any]) -> list[dict[str, Any]]:
-    """The tool calls among items that have no output among them, in order."""
-    calls: dict[str, dict[str, Any]] = {}
-    for item in items:
-        kind = _type(item)
-        if kind in _OUTPUT_TYPES:
-            calls[item["call_id"]] = item
-        elif kind in _OUTPUT_TYPES.values():
-            calls.pop(item["call_id"], None)
-    return list(calls.values())
 
 
 def _type(item: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -90,10 +91,19 @@ def test_what_failed_may_be_delivered_again(two: tuple[Emulator, Emulator], mode
     assert user_messages(one, "failed") == ["Hello"]
 
 
-def test_answers_are_kept_for_the_stated_time(stage: Stage, two: tuple[Emulator, Emulator], model: FakeModel) -> None:
-    two[0].invoke(delivery("kept", "Hello", "k"))
-    items = stage.client.scan(TableName=stage.variables["IDEMPOTENCY_TABLE"])["Items"]
-    assert items
-    assert all("expiration" in item for item in items)
-    assert {item["status"]["S"] for item in items} <= {"COMPLETED", "INPROGRESS"}
-    assert "Hello" not in {item["id"]["S"] for item in items}
+def test_what_was_cleared_is_recognised_for_a_day_and_nothing_of_what_was_said_is_kept(
+    stage: Stage, two: tuple[Emulator, Emulator], model: FakeModel
+) -> None:
+    one, other = two
+    secret = "my secret plan"
+    assert one.invoke(delivery("cleared", secret, "k")).answer["status"] == 200
+    assert one.invoke(delivery("cleared", "x", "c", action="clear")).answer["cleared"]
+    for _ in range(2):  # also when the session has begun anew meanwhile
+        again = other.invoke(delivery("cleared", secret, "k")).answer
+        assert (again["status"], again["code"]) == (410, "cleared")
+        assert other.invoke(delivery("cleared", "Hello", "new")).answer["status"] == 200
+    kept = [item for item in stage.items() if item["session_id"]["S"].endswith("#~done")]
+    assert len(kept) == 1
+    assert 86_000 < int(kept[0]["ttl"]["N"]) - time.time() <= 86_400
+    assert secret not in str(stage.items())
+    assert user_messages(one, "cleared") == ["Hello"]

@@ -161,7 +161,7 @@ def test_the_function_may_do_to_its_table_what_the_library_does_and_no_more() ->
     sources = [file.read_text() for file in package.rglob("*.py") if "cli" not in file.parts]
     used = {name.title().replace("_", "") for text in sources for name in re.findall(r'"((?:[a-z]+_)+items?)"', text)}
     assert {"GetItem", "PutItem"} <= used
-    assert statements().keys() == {"Sessions", "Answers", "Messages", "Logs", "Traces"}
+    assert statements().keys() == {"Sessions", "Messages", "Logs", "Traces"}
     allowed = statements()["Sessions"]
     assert set(allowed["Action"]) == {f"dynamodb:{name}" for name in used}
 
@@ -201,16 +201,10 @@ def test_a_key_of_ones_own_may_be_used_for_what_it_encrypts_alone() -> None:
     assert "kms" not in json.dumps(expand().resources).lower().replace("kmskeyarn", "")
 
 
-def test_the_answers_table_is_what_powertools_needs_and_no_more_may_be_done_with_it() -> None:
+def test_there_is_one_table_in_which_turns_are_remembered_too() -> None:
     resources = expand().resources
-    table = resources["Answers"]["Properties"]
-    assert table["TimeToLiveSpecification"] == {"AttributeName": "expiration", "Enabled": True}
-    assert table["KeySchema"] == [{"AttributeName": "id", "KeyType": "HASH"}]
-    allowed = statements()["Answers"]
-    assert allowed["Resource"] == {"Fn::GetAtt": ["Answers", "Arn"]}
-    assert set(allowed["Action"]) == {f"dynamodb:{verb}Item" for verb in ("Get", "Put", "Update", "Delete")}
-    variables = resources["AgentFunction"]["Properties"]["Environment"]["Variables"]
-    assert variables["IDEMPOTENCY_TABLE"] == {"Ref": "Answers"}
+    assert [name for name in resources if resources[name]["Type"] == "AWS::DynamoDB::Table"] == ["KeptSessions"]
+    assert "IDEMPOTENCY_TABLE" not in resources["AgentFunction"]["Properties"]["Environment"]["Variables"]
 
 
 def test_messages_come_in_order_fail_one_by_one_and_do_not_come_for_ever() -> None:

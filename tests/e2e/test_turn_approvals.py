@@ -29,7 +29,6 @@ def approve(session_id: str, run_id: str) -> dict[str, str]:
     return {"session_id": session_id, "action": "approve", "run_id": run_id}
 
 
-@pytest.mark.xfail(strict=True, reason="a run is claimed before its state is read")
 @pytest.mark.parametrize("deployed", [{"AGENT_WITHOUT": "refund"}, {"AGENT_NAME": "Somebody else"}])
 def test_a_run_whose_agent_or_tool_is_gone_waits_for_the_deploy_that_brings_it_back(
     turns: TurnStage, one: Emulator, deployed: dict[str, str]
@@ -58,7 +57,6 @@ async def park(turns: TurnStage, session_id: str, state: str) -> str:
 CALL = '{"type": "function_call", "call_id": "call_1", "name": "refund", "arguments": "{\\"order\\": \\"A-1\\"}"}'
 
 
-@pytest.mark.xfail(strict=True, reason="a run is claimed before its state is read")
 @pytest.mark.parametrize(
     "state",
     [

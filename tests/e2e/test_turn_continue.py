@@ -12,7 +12,6 @@ from tools.emulation.strict_script import Reply, by_turn, calls, says
 FAILS = SERVER_ERROR
 
 
-@pytest.mark.xfail(strict=True, reason="the end of a turn is guessed from roles")
 @pytest.mark.parametrize("kind", ["continue", "the same message", "the same key"])
 def test_a_sentence_beside_a_tool_call_is_no_answer(turns: TurnStage, one: Emulator, kind: str) -> None:
     step = says("Let me pay that.") + calls("pay", amount=1)
@@ -57,7 +56,6 @@ def test_another_message_after_a_turn_that_failed_is_a_turn_of_its_own(turns: Tu
     assert turns.effects.of("pay") == 1
 
 
-@pytest.mark.xfail(strict=True, reason="a waiting run is looked for only where calls are open")
 def test_a_run_waits_however_many_calls_stand_after_its_own(turns: TurnStage, one: Emulator) -> None:
     step: Reply = calls("refund", order="A-1")
     for number in range(199):

@@ -27,7 +27,6 @@ def pay_and_be_slow(stage: TurnStage, seconds: float) -> None:
     stage.model.script = by_turn(step, says("That is that."))
 
 
-@pytest.mark.xfail(strict=True, reason="a step that is cut is not stored")
 @pytest.mark.parametrize("provider", ["openai", "compatible"])
 @pytest.mark.parametrize("kind", FOLLOW_UPS)
 def test_a_deadline_that_cuts_a_step_runs_none_of_its_tools_again(turns: TurnStage, kind: str, provider: str) -> None:

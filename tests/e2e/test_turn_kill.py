@@ -199,7 +199,6 @@ async def test_what_is_killed_is_dead_and_has_no_effects_any_more(table: Table) 
         assert len(table.direct.model.seen) == 2  # the warm-up's and the first
 
 
-@pytest.mark.xfail(strict=True, reason="a step that is cut is not stored")
 @pytest.mark.timeout(900)
 async def test_a_turn_that_is_killed_anywhere_has_every_effect_at_most_once(
     table: Table, request: pytest.FixtureRequest, record_property: Any

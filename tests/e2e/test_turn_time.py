@@ -49,7 +49,6 @@ def test_tools_that_block_their_threads_do_not_keep_the_next_turn_from_its_model
         assert answer.seconds < SECONDS / 2
 
 
-@pytest.mark.xfail(strict=True, reason="the store knows no deadline")
 @pytest.mark.parametrize("fault", ["throttled", "request lost", "response lost", "server error"])
 async def test_a_store_that_fails_all_the_time_does_not_hold_a_turn_beyond_its_invocation(
     turns: TurnStage, fault: str

@@ -77,16 +77,14 @@ def stage_on(endpoint_url: str) -> Stage:
     credentials = {"aws_access_key_id": "local", "aws_secret_access_key": "local", "region_name": "us-east-1"}
     client = boto3.client("dynamodb", endpoint_url=endpoint_url, **credentials)
     mark = uuid.uuid4().hex[:8]
-    for name, key in ((f"sessions-{mark}", "session_id"), (f"idempotency-{mark}", "id")):
-        client.create_table(
-            TableName=name,
-            KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
+    client.create_table(
+        TableName=f"sessions-{mark}",
+        KeySchema=[{"AttributeName": "session_id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "session_id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
     variables = {
         "SESSION_TABLE": f"sessions-{mark}",
-        "IDEMPOTENCY_TABLE": f"idempotency-{mark}",
         "AWS_ENDPOINT_URL_DYNAMODB": endpoint_url,
         "MODEL_PROVIDER": "offline",
         "POWERTOOLS_SERVICE_NAME": "agent",

@@ -92,18 +92,16 @@ def test_the_http_api_waits_no_longer_than_half_a_minute(event: Any, seconds: fl
 
 def test_without_variables_the_service_is_as_documented() -> None:
     assert ServiceSettings.from_environ({}) == ServiceSettings()
-    assert ServiceSettings.from_environ({"IDEMPOTENCY_TABLE": "", "OWNER_REQUIRED": ""}) == ServiceSettings()
+    assert ServiceSettings.from_environ({"HISTORY_LIMIT": "", "OWNER_REQUIRED": ""}) == ServiceSettings()
 
 
 def test_variables_set_the_service_up() -> None:
     variables = {
         "OWNER_REQUIRED": "true",
         "LEASE_WAIT_SECONDS": "0.5",
-        "IDEMPOTENCY_TABLE": "answers",
-        "IDEMPOTENCY_SECONDS": "60",
         "LOG_CONTENT": "True",
     }
-    assert ServiceSettings.from_environ(variables) == ServiceSettings(True, 0.5, "answers", 60, True)
+    assert ServiceSettings.from_environ(variables) == ServiceSettings(True, 0.5, True)
 
 
 @pytest.mark.parametrize(

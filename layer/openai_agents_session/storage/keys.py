@@ -5,6 +5,7 @@
     user-42          the head
     user-42#~0       a part, in slot 0
     user-42#~run     the head of the run that waits for approval (its parts: user-42#~run#~0 ...)
+    user-42#~done    the head of what the turns were of a session that was cleared
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ SESSION_ID_LIMIT_BYTES = KEY_LIMIT_BYTES - 16
 """Longest session id, in UTF-8 bytes: DynamoDB's limit for a key, less what a part's key adds."""
 
 _RUN = "run"
+_DONE = "done"
 
 
 def slot_key(head_key: str, slot: int) -> str:
@@ -56,3 +58,8 @@ def session_of(key: str) -> str:
 def run_key(session_id: str) -> str:
     """The table key of a session's parked run."""
     return f"{session_id}{SEPARATOR}{_RUN}"
+
+
+def done_key(session_id: str) -> str:
+    """The table key of what is remembered of a cleared session's turns."""
+    return f"{session_id}{SEPARATOR}{_DONE}"

@@ -43,7 +43,19 @@ from .sealing import Growth
 from .segments import Damage, SegmentStore
 from .table import Table
 from .transition import Delete, Nothing, Planned, Put, Reread, View
-from .turn_log import Begun, Delivery, Held, Meeting, OpenTurn, Outcome, TurnLog, refused, takes_up
+from .turn_log import (
+    NO_TURNS,
+    Begun,
+    Delivery,
+    Held,
+    Meeting,
+    OpenTurn,
+    Outcome,
+    TurnLog,
+    Unremembered,
+    refused,
+    takes_up,
+)
 
 
 class SessionStore:
@@ -97,6 +109,16 @@ class SessionStore:
         """The same, and the head that they are the history of, emptied if it has expired."""
         budget = self.budget()
         return await self.history.newest(await self.committer.read(budget), limit, self.owned, budget)
+
+    async def read_from(self, first: int) -> tuple[list[Any], Head]:
+        """The items from a position on, and the head that they are the history of."""
+        budget = self.budget()
+        while True:
+            head = await self.committer.read(budget)
+            wanted = max(0, self.owned(head).count - first)
+            items, base = await self.history.newest(head, wanted, self.owned, budget)
+            if max(0, base.count - first) == wanted:
+                return items, base
 
     def owned(self, head: Head) -> Head:
         """The head as of now, emptied if it has expired; checked for its owner."""
@@ -343,13 +365,22 @@ class SessionStore:
         self.lease = outcome
         return None
 
-    async def begin_turn(self, delivery: Delivery, message: Items, milliseconds: int) -> Meeting:
+    async def begin_turn(
+        self,
+        delivery: Delivery,
+        message: Items,
+        milliseconds: int,
+        *,
+        known: TurnLog | None = None,
+    ) -> Meeting:
         """Take the lease for a delivery, begin its turn and store its message, in one write.
 
         Args:
             delivery: Who asks, and for what.
             message: The items that the turn begins with.
             milliseconds: How long the lease lasts.
+            known: What to remember where the head knows of no turns; None for a caller who has not
+                looked for any yet, and meets ``Unremembered`` there.
 
         Returns:
             ``Begun`` when the lease is ours; otherwise why not, and nothing was written. After ``Begun`` with
@@ -361,14 +392,20 @@ class SessionStore:
             now, log = self._now_milliseconds(), view.base.turns
             held = view.base.lease
             if held is not None and held.until > now:
-                return Nothing(Held((held.until - now) / 1000))
+                is_same = log.open is not None and delivery.id in log.open.ids
+                return Nothing(Held((held.until - now) / 1000, is_same))
+            if log == NO_TURNS and known is None:
+                return Nothing(Unremembered(is_new=not view.base.count))
+            if log == NO_TURNS and known is not None:
+                log = known
             if (reason := refused(log, delivery)) is not None:
                 return Nothing(reason)
             leased = replace(view.base, lease=Lease(view.commit, now + milliseconds))
             if log.open is not None:
                 turns = log.taken_up(delivery.id) if takes_up(log, delivery) else log
                 return await self._put(view, replace(leased, turns=turns), (leased.lease, turns.open, True))
-            turns = log.begun(delivery.id, delivery.digest, view.base.count)
+            is_decision = delivery.decides is not None
+            turns = log.begun(delivery.id, delivery.digest, view.base.count, decides=is_decision)
             return await self._extended(view, replace(leased, turns=turns), growth, (leased.lease, turns.open, False))
 
         outcome = await self._grown(transition, growth, fenced=False, if_unknown=IfUnknown.RAISE)
@@ -389,20 +426,31 @@ class SessionStore:
         turn: OpenTurn = await self._grown(transition, growth)
         return turn
 
-    async def end_turn(self, batch: Items, outcome: Outcome, *, waiting: str | None = None) -> None:
-        """Holding the lease: add the turn's last items, end the turn and give the lease back, in one write."""
+    async def end_turn(
+        self, batch: Items, outcome: Outcome, *, waiting: str | None = None, keep: int | None = None
+    ) -> None:
+        """Holding the lease: add the turn's last items, end the turn and give the lease back, in one write.
+
+        Args:
+            batch: The items.
+            outcome: How the turn ended.
+            waiting: The run that waits for a decision from now on.
+            keep: How many items of the history stay before the batch; None for all.
+        """
         growth = self._growth(batch)
 
         async def transition(view: View) -> Planned:
-            turns = view.base.turns.ended(outcome, view.base.count + batch.count, waiting=waiting)
-            return await self._extended(view, replace(view.base, lease=None, turns=turns), growth)
+            kept = view.base if keep is None else view.base.first(keep)
+            turns = kept.turns.ended(outcome, kept.count + batch.count, waiting=waiting)
+            return await self._extended(view, replace(kept, lease=None, turns=turns), growth)
 
         await self._grown(transition, growth)
         self.lease = None
 
-    async def turns(self) -> TurnLog:
-        """The newest turns, as the head remembers them."""
-        return self.owned(await self.committer.read(self.budget())).turns
+    async def turns(self) -> tuple[TurnLog, bytes | None]:
+        """The newest turns, as the head remembers them, and the head's commit id; None without a head."""
+        stored = await self.committer.read(self.budget())
+        return self.owned(stored).turns, stored.commit
 
     async def extend_lease(self, milliseconds: int) -> None:
         """Let our lease run out so long from now. Raises ``LeaseLostError`` if it is not ours any more."""

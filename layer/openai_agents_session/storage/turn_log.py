@@ -44,6 +44,7 @@ class Outcome(IntEnum):
     MAX_TURNS = 6
     CONTEXT_FULL = 7
     FAILED = 8
+    CLEARED = 9
 
 
 def turn_id(name: str) -> bytes:
@@ -115,10 +116,20 @@ class TurnLog:
         """The finished turn of a delivery, or None."""
         return next((turn for turn in self.finished if turn.delivery == delivery), None)
 
-    def begun(self, delivery: bytes, digest: bytes, count: int) -> TurnLog:
-        """With a new open turn after so many items; one that was open is abandoned."""
+    def decided(self, turn: FinishedTurn) -> FinishedTurn:
+        """The turn that a decision led to, in place of one that waited for it; any other is returned as it is."""
+        later = (other for other in self.finished if other.first == turn.first and other.outcome is not Outcome.WAITING)
+        return next(later, turn) if turn.outcome is Outcome.WAITING else turn
+
+    def begun(self, delivery: bytes, digest: bytes, count: int, *, decides: bool = False) -> TurnLog:
+        """With a new open turn after so many items; one that was open is abandoned.
+
+        A turn that decides on a run goes on with the one that waited: its items are those of both.
+        """
         log = self if self.open is None else self.ended(Outcome.ABANDONED, count)
-        return replace(log, open=OpenTurn((delivery,), digest, count, 1), waiting=None)
+        newest = log.finished[0] if log.finished else None
+        first = newest.first if decides and newest and newest.outcome is Outcome.WAITING else count
+        return replace(log, open=OpenTurn((delivery,), digest, first, 1), waiting=None)
 
     def taken_up(self, delivery: bytes) -> TurnLog:
         """With the open turn begun once more."""
@@ -202,20 +213,37 @@ class Delivery:
         id: Its name, as ``turn_id`` stores it.
         digest: Of what it asks, as ``request_digest`` stores it.
         continues: It asks to go on with whatever turn is open, and for no turn of its own.
-        decides: It brings a decision on the run that waits.
+        decides: The id of the run that it brings a decision on, or None.
     """
 
     id: bytes
     digest: bytes
     continues: bool = False
-    decides: bool = False
+    decides: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Another turn is running, for so many seconds at most."""
+    """A turn is running.
+
+    Attributes:
+        seconds: For how long at most.
+        is_same: Whether it is this delivery's own.
+    """
 
     seconds: float
+    is_same: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unremembered:
+    """The head knows of no turns: the session is new, was cleared, or is from before turns had names.
+
+    Attributes:
+        is_new: Whether it has no items either.
+    """
+
+    is_new: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,19 +283,29 @@ class Begun:
     interrupted: bool
 
 
-Meeting = Held | AlreadyDone | OtherRequest | Awaiting | NothingOpen | Begun
+Refusal = AlreadyDone | OtherRequest | Awaiting | NothingOpen
+Meeting = Held | Unremembered | Refusal | Begun
 
 
-def refused(log: TurnLog, delivery: Delivery) -> AlreadyDone | OtherRequest | Awaiting | NothingOpen | None:
+def refused(log: TurnLog, delivery: Delivery) -> Refusal | None:
     """Why a delivery gets no turn; None when it does."""
     if (done := log.finished_by(delivery.id)) is not None:
-        return AlreadyDone(done) if done.digest == delivery.digest else OtherRequest()
+        return AlreadyDone(log.decided(done)) if done.digest == delivery.digest else OtherRequest()
     if log.open is not None:
-        is_other = delivery.id in log.open.ids and delivery.digest != log.open.digest and not delivery.continues
-        return OtherRequest() if is_other else None
-    if log.waiting is not None and not delivery.decides:
+        return _refused_by(log.open, delivery)
+    if delivery.decides is not None:
+        return None if delivery.decides == log.waiting else NothingOpen()
+    if log.waiting is not None:
         return Awaiting(log.waiting)
     return NothingOpen() if delivery.continues else None
+
+
+def _refused_by(turn: OpenTurn, delivery: Delivery) -> OtherRequest | NothingOpen | None:
+    if delivery.digest == turn.digest or delivery.continues:
+        return None
+    if delivery.id in turn.ids:
+        return OtherRequest()
+    return None if delivery.decides is None else NothingOpen()
 
 
 def takes_up(log: TurnLog, delivery: Delivery) -> bool:
