@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..errors import CorruptSessionError, WrongOwnerError
-from ..runs import run_key
 from ..storage.description import RecoveryReport
 from ..storage.head import Attributes
+from ..storage.keys import keys_beside
 from .recognise import Problem, Slots, head_key, is_head, listed, seen, strays_of
 from .store import Store
 from .survey import collect_sessions, examine_all, probe
@@ -103,7 +103,7 @@ async def erase(
         only_expired: Leave it alone if it has been written since, so that it has not expired any more.
     """
     existed, orphans = False, 0
-    for key in (session_id, run_key(session_id)):
+    for key in keys_beside(session_id):
         item = await store.table.read_item(key, store.patience())
         kept = _spared(store, item, only_expired=only_expired)
         try:

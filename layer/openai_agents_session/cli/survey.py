@@ -12,9 +12,8 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from ..errors import CorruptSessionError
-from ..runs import run_key
 from ..storage.head import Attributes, Head
-from ..storage.keys import SEPARATOR, slot_key
+from ..storage.keys import SEPARATOR, keys_beside, slot_key
 from ..storage.record import UnknownFormatError
 from ..storage.salvage import salvage
 from ..storage.segments import Damage
@@ -112,7 +111,7 @@ async def collect_sessions(store: Store, session_ids: Iterable[str]) -> tuple[Su
     now = store.now()
     for session_id in session_ids:
         before = result.items
-        for key in (session_id, run_key(session_id)):
+        for key in keys_beside(session_id):
             slots = await probe(store, key)  # before the head: what is seen then cannot be of a later life
             item = await store.table.read_item(key, store.patience())
             result.parts += sum(slot.is_ours for slot in slots.values())

@@ -63,3 +63,8 @@ def run_key(session_id: str) -> str:
 def done_key(session_id: str) -> str:
     """The table key of what is remembered of a cleared session's turns."""
     return f"{session_id}{SEPARATOR}{_DONE}"
+
+
+def keys_beside(session_id: str) -> tuple[str, ...]:
+    """The table keys of every head that belongs to a session, its own first."""
+    return session_id, run_key(session_id), done_key(session_id)
