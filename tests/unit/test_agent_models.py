@@ -12,13 +12,25 @@ from typing import Any, ClassVar, Literal
 import pytest
 from agents import Agent, Runner, SQLiteSession
 
-from agent import build_agent, take_turn
+import agent as agent_module
+from agent import build_agent
 from events import RequestError
 from keys import KeyUnavailableError, key_in, read_api_key
 from models import SIGNATURE, OfflineModel
 from settings import DEFAULT_MODEL, Settings
 
 OFFLINE = Settings("offline")
+
+
+async def take_turn(settings: Any, session: Any, message: str) -> Any:
+    """A turn on any session of the SDK's: without a journal, its steps are the SDK's own appends."""
+
+    async def nothing(*_: Any) -> None:
+        pass
+
+    await session.add_items([{"content": message, "role": "user"}])
+    session.step, session.output, session.answered = nothing, nothing, lambda _: None
+    return await agent_module.take_turn(settings, session)
 
 
 async def converse(*messages: str) -> list[str]:
