@@ -127,8 +127,8 @@ MUTANTS = (
     Mutant(
         "an absent session tells that nothing landed",
         "storage.evidence",
-        "return Fate.UNTOLD if head.commit is None else Fate.PENDING",
-        "return Fate.PENDING",
+        "    if write.expected.is_same(head):\n        return Fate.UNTOLD if head.commit is None else Fate.PENDING",
+        "    if write.expected.is_same(head):\n        return Fate.PENDING",
         "short lives",
     ),
     Mutant(
