@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import openai
 import pytest
 import yaml
 
@@ -280,9 +279,7 @@ def test_alarms_watch_the_functions_their_store_their_queue_and_their_model() ->
 def test_a_key_that_the_provider_refuses_is_told_by_the_name_of_its_clients_error() -> None:
     resources = expand().resources
     pattern = resources["KeyRefusals"]["Properties"]["FilterPattern"]
-    for name in re.findall(r'exception_name = "(\w+)"', pattern):
-        assert issubclass(getattr(openai, name), openai.APIStatusError)
-    assert "AuthenticationError" in pattern
+    assert set(re.findall(r'code = "(\w+)"', pattern)) == {"key_rejected", "no_key"}
     (transformation,) = resources["KeyRefusals"]["Properties"]["MetricTransformations"]
     alarm = resources["KeyAlarm"]["Properties"]
     for key in ("MetricName", "Namespace"):
@@ -291,11 +288,11 @@ def test_a_key_that_the_provider_refuses_is_told_by_the_name_of_its_clients_erro
 
 REFUSED_KEY = """
 from types import SimpleNamespace
-import app, events, openai
-refusal = events.RequestError(502, "the model gave no answer")
+import app, events, failures, keys, openai
 response = SimpleNamespace(request=None, status_code=401, headers={})
-refusal.__cause__ = openai.AuthenticationError("Incorrect API key", response=response, body=None)
-app.refuse({}, refusal)
+wrong = openai.AuthenticationError("Incorrect API key", response=response, body=None)
+for cause in (wrong, keys.KeyUnavailableError("there is none")):
+    app.refuse({}, failures.failure_of(cause))
 """
 
 
@@ -305,10 +302,11 @@ def test_the_functions_log_of_a_refused_key_is_what_the_filter_counts() -> None:
     done = subprocess.run(
         [sys.executable, "-c", REFUSED_KEY], env=variables, capture_output=True, text=True, check=True
     )
-    record = json.loads(done.stdout.splitlines()[0])
+    codes = [json.loads(line)["code"] for line in done.stdout.splitlines() if '"code"' in line]
     pattern = expand().resources["KeyRefusals"]["Properties"]["FilterPattern"]
-    name = record["exception_name"]
-    assert f'($.exception_name = "{name}")' in pattern
+    assert codes == ["key_rejected", "no_key"]
+    for code in codes:
+        assert f'($.code = "{code}")' in pattern
 
 
 def test_the_function_may_read_the_key_that_it_is_told_of() -> None:
