@@ -31,10 +31,7 @@ def test_a_model_that_hangs_is_over_in_time(turns: TurnStage) -> None:
         assert stopped.seconds < SECONDS
 
 
-STARVED = pytest.mark.xfail(strict=True, reason="tools that hang use up the threads that names are looked up on")
-
-
-@pytest.mark.parametrize("count", [1, pytest.param(8, marks=STARVED)])
+@pytest.mark.parametrize("count", [1, 8])
 def test_tools_that_block_their_threads_do_not_keep_the_next_turn_from_its_model(turns: TurnStage, count: int) -> None:
     # By a name that has to be looked up: the look-up, too, needs a thread.
     by_name = turns.model.base_url.replace("127.0.0.1", "localhost")

@@ -8,6 +8,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 512  # the default of 5 resets connections when many calls arrive at once
+    daemon_threads = False
+
+
 class LocalServer(ABC):
     """A server that takes POST requests, for the time of a with-block."""
 
@@ -37,8 +42,7 @@ class LocalServer(ABC):
             def log_message(self, *_: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = False
+        self._server = _Server(("127.0.0.1", 0), Handler)
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self
 
