@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -145,7 +146,7 @@ class TestReport:
         command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.conftest", "-p", "no:cacheprovider", *arguments]
         own = {name: value for name, value in os.environ.items() if name not in ("CI", "JAVA_HOME")}
         return subprocess.run(
-            [*command, f"--rootdir={suite}", f"--override-ini=pythonpath={engines.ROOT}", str(suite)],
+            [*command, f"--rootdir={suite}", f"--override-ini=pythonpath={shlex.quote(str(engines.ROOT))}", str(suite)],
             env={**own, "PYTHONPATH": str(engines.ROOT), **variables},
             cwd=suite,
             capture_output=True,
