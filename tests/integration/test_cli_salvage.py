@@ -125,7 +125,7 @@ async def test_slots_far_apart_are_found_when_a_manifest_names_them(world: World
             await world.delete(part.key)
             await world.put(part_attributes(replace(part, key=slot_key("ada", new))))
         moved.append(replace(segment, slots=slots))
-    manifest = replace(head.manifest, segments=tuple(moved), free=(), slot_count=100_000)
+    manifest = replace(head.manifest, segments=tuple(moved), free=(), slot_count=10_000)
     await change(world, "ada", put("parts", {"B": manifest.pack()}))
     left = await left_of(world, "ada")
     assert texts(left, certain=True) == history[: manifest.count]

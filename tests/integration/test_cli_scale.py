@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -21,19 +22,25 @@ CPU_SECONDS_A_THOUSAND = {"list": 1.7, "verify": 2.2, "export": 8.6, "import": 1
 """For a thousand sessions: four times what docs/operating.md tells, so that slow machines pass and loops do not."""
 
 
+LAUNCHER = """
+import json, resource, subprocess, sys
+done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps([done.returncode, used.ru_utime + used.ru_stime, used.ru_maxrss]))
+"""
+
+
 def measured(where: dict[str, str], *arguments: str) -> tuple[float, float, float]:
     """Run the command: seconds, its processor seconds, and the most memory in MB."""
     began = time.monotonic()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "openai_agents_session.cli", *arguments],
-        env=os.environ | where,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+    command = [sys.executable, "-m", "openai_agents_session.cli", *arguments]
+    # A process's peak counts what its parent had when it was forked: a small one stands in between.
+    launched = subprocess.run(
+        [sys.executable, "-c", LAUNCHER, *command], env=os.environ | where, stdout=subprocess.PIPE, check=True
     )
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, arguments
-    return time.monotonic() - began, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+    returncode, processor, kilobytes = json.loads(launched.stdout)
+    assert returncode == 0, arguments
+    return time.monotonic() - began, processor, kilobytes / 1024
 
 
 @pytest.mark.timeout(1_800)

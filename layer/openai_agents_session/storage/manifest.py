@@ -25,7 +25,7 @@ UNBOUNDED = 1
 
 _FORMAT = 1
 _CLUTTER_KILOBYTES = 64
-_LOST_SLOTS = 1_000
+_LOST_SLOTS = 20_000
 """A manifest names all slots but those in which something of somebody else's was found: these are few."""
 
 
