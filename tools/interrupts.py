@@ -125,7 +125,8 @@ def _end(stopped: KeyboardInterrupt) -> NoReturn:
     with contextlib.suppress(OSError):  # the terminal may be gone
         sys.stdout.flush()
         newline = "\n" if sys.stderr.isatty() else ""  # the line has the ^C in it
-        print(f"{newline}stopped: everything that this had started was ended", file=sys.stderr, flush=True)
+        # Not through sys.stderr: a spinner that is drawn at this moment has taken that over, and swallows the newline.
+        os.write(2, f"{newline}stopped: everything that this had started was ended\n".encode())
     os._exit(128 + number)
 
 
