@@ -42,8 +42,8 @@ def test_the_demo_shows_a_conversation_that_survives_and_what_it_cost() -> None:
     assert "item ada-lovelace" in shown
     # A turn takes its lease with one write and ends with another; a tool without effects costs one more for its step.
     assert "9 GetItem, 9 PutItem" in shown
-    assert "needs approval" in shown
-    assert "the same request is being served (status 409)" in shown
+    # The same request at once has the same answer, or is told that it is being served: whichever was quicker.
+    assert shown.count("needs approval") + shown.count("the same request is being served (status 409)") == 2
     assert "no such run waits for a decision (status 409)" in shown
     assert "issue_refund ran once" in shown
     assert "mallory finds 0 items" in shown

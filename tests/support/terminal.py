@@ -45,6 +45,8 @@ class Terminal:
         self._process_id, self._terminal = pty.fork()
         if self._process_id:
             signal.pthread_sigmask(signal.SIG_SETMASK, held)
+            while os.tcgetpgrp(self._terminal) != self._process_id:  # until then, Ctrl-C has nobody to go to
+                time.sleep(0.001)
         else:
             try:
                 signal.signal(signal.SIGINT, signal.SIG_DFL)
