@@ -52,7 +52,7 @@ class SessionClosedError(SessionError):
 
 
 class EventLoopError(SessionError, RuntimeError):
-    """A session object, whose client belongs to one event loop, was used in another. Nothing was sent."""
+    """What belongs to one event loop, as a client does, was used in another, or in another thread. Nothing was sent."""
 
 
 class WrongOwnerError(SessionError):
