@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events import (
+from openai_agents_session.service.identity import caller
+from openai_agents_session.service.request import (
     MAX_MESSAGE_CHARACTERS,
     MAX_SESSION_ID_BYTES,
     Request,
@@ -22,7 +23,6 @@ from events import (
     parse,
     respond,
 )
-from identity import caller
 
 EVENTS = Path(__file__).resolve().parents[2] / "events"
 

@@ -12,14 +12,16 @@ from typing import Any, ClassVar, Literal
 import pytest
 from agents import Agent, Runner, SQLiteSession
 
-import agent as agent_module
 from agent import build_agent
-from events import RequestError
-from keys import KeyUnavailableError, key_in, read_api_key
-from models import SIGNATURE, OfflineModel
-from settings import DEFAULT_MODEL, Settings
+from offline import SIGNATURE, OfflineModel
+from openai_agents_session.service import running
+from openai_agents_session.service.keys import KeyUnavailableError, key_in, read_api_key
+from openai_agents_session.service.request import RequestError
+from openai_agents_session.service.settings import DEFAULT_MODEL, Settings
+from openai_agents_session.service.setup import Setup
 
 OFFLINE = Settings("offline")
+SETUP = Setup(build_agent)
 
 
 async def take_turn(settings: Any, session: Any, message: str) -> Any:
@@ -30,7 +32,7 @@ async def take_turn(settings: Any, session: Any, message: str) -> Any:
 
     await session.add_items([{"content": message, "role": "user"}])
     session.step, session.output, session.answered = nothing, nothing, lambda _: None
-    return await agent_module.take_turn(settings, session)
+    return await running.take_turn(SETUP, settings, session)
 
 
 async def converse(*messages: str) -> list[str]:
@@ -97,7 +99,7 @@ async def test_streamed_it_says_the_same() -> None:
 
 
 def test_an_agent_is_made_once_for_the_same_settings() -> None:
-    assert build_agent(Settings("offline")) is build_agent(Settings("offline"))
+    assert running.agent_of(SETUP, Settings("offline")) is running.agent_of(SETUP, Settings("offline"))
 
 
 class _Endpoint(BaseHTTPRequestHandler):
@@ -203,8 +205,8 @@ async def test_a_model_that_cannot_be_reached_is_a_502_that_keeps_the_details_to
 @pytest.mark.parametrize(
     ("variables", "settings"),
     [
-        ({}, Settings("offline", DEFAULT_MODEL)),
-        ({"MODEL_PROVIDER": "", "MODEL_NAME": ""}, Settings("offline", DEFAULT_MODEL)),
+        ({}, Settings("openai", DEFAULT_MODEL)),
+        ({"MODEL_PROVIDER": "", "MODEL_NAME": ""}, Settings("openai", DEFAULT_MODEL)),
         (
             {"MODEL_PROVIDER": "openai", "MODEL_NAME": "m", "OPENAI_API_KEY_SECRET": "s"},
             Settings("openai", "m", api_key_secret="s"),
@@ -225,7 +227,7 @@ def test_the_model_is_chosen_by_variables(variables: dict[str, str], settings: S
 )
 def test_a_wrong_variable_is_named(variables: dict[str, str], name: str) -> None:
     with pytest.raises(ValueError, match=name):
-        Settings.from_environ(variables)
+        build_agent(Settings.from_environ(variables))
 
 
 def test_the_key_comes_from_where_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from events import Request, RequestError
+from .request import Request, RequestError
 
 _SCOPED = re.compile(r"@[0-9a-f]{32}\Z")
 

@@ -10,12 +10,12 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from events import Action, Request, RequestError, newest_that_fit
-from identity import stored_id
-from observe import count, measure, store_observer
-from openai_agents_session import DynamoDBSession, RunNotPendingError, StorageOptions, environment
-from openai_agents_session.runs import PendingRun, PendingRuns
-from openai_agents_session.turns import (
+from .. import environment
+from ..dynamodb import DynamoDBSession
+from ..errors import RunNotPendingError
+from ..options import StorageOptions
+from ..runs import PendingRun, PendingRuns
+from ..turns import (
     NOT_RUN,
     AlreadyDone,
     Awaiting,
@@ -32,16 +32,20 @@ from openai_agents_session.turns import (
     history_of,
     named_turn,
 )
-from refusals import LONGEST_RETRY_AFTER_SECONDS
-from sendable import clean
-from settings import ServiceSettings, Settings
-from threads import give_free_threads
+from .identity import stored_id
+from .observe import count, measure, store_observer
+from .refusals import LONGEST_RETRY_AFTER_SECONDS
+from .request import Action, Request, RequestError, newest_that_fit
+from .sendable import clean
+from .settings import ServiceSettings, Settings
+from .setup import Setup
+from .threads import give_free_threads
 
 if TYPE_CHECKING:
     from agents import RunState
 
-    from agent import Turn
-    from steps import Watch
+    from .running import Turn
+    from .steps import Watch
 
 OPTIONS = StorageOptions(observer=store_observer)
 
@@ -56,6 +60,7 @@ class Call:
         time: How long there is to do it.
         settings: How the service is set up.
         owner: Whose sessions it is about; None for those that belong to nobody.
+        setup: How the agent is made and run.
         watch: Is told what the agent does while it does it.
     """
 
@@ -64,6 +69,7 @@ class Call:
     time: InvocationTime
     settings: ServiceSettings
     owner: str | None
+    setup: Setup
     watch: Watch | None = None
 
     async def session(self) -> DynamoDBSession:
@@ -92,12 +98,12 @@ async def decide(call: Call) -> dict[str, Any]:
 
     A run is claimed once it is known that it can be resumed: a claimed one never runs again.
     """
-    from agent import resumable
+    from .running import resumable
 
     session = await call.session()
     runs = PendingRuns(session)
     run = await _run_to_decide(call, runs)
-    state = await resumable(Settings.from_environ(), run) if run else None
+    state = await resumable(call.setup, Settings.from_environ(), run) if run else None
     async with _turn(call, session, _decision(call, run), []) as met:
         if not isinstance(met, TurnJournal):
             return await _told(call, session, met)
@@ -134,13 +140,14 @@ def _turn(
 ) -> AbstractAsyncContextManager[TurnJournal | Meeting]:
     from agents.memory import SessionSettings
 
-    from agent import WITHOUT_EFFECTS
-
     # A model reads no more of the session than the settings say.
     session.session_settings = SessionSettings(limit=call.settings.history_limit)
     give_free_threads()
-    wait_seconds = call.settings.lease_wait_seconds
-    return named_turn(session, call.time, delivery, message, without_effects=WITHOUT_EFFECTS, wait_seconds=wait_seconds)
+    options: Any = {
+        "without_effects": call.setup.without_effects,
+        "wait_seconds": call.settings.lease_wait_seconds,
+    }
+    return named_turn(session, call.time, delivery, message, **options)
 
 
 async def _run_to_decide(call: Call, runs: PendingRuns) -> PendingRun | None:
@@ -175,19 +182,19 @@ async def _wait(call: Call, journal: TurnJournal, run: PendingRun) -> dict[str, 
 
 async def _go_on(call: Call, journal: TurnJournal, runs: PendingRuns) -> dict[str, Any]:
     """Let the agent answer what is stored."""
-    from agent import take_turn
+    from .running import take_turn
 
     if journal.is_interrupted:
         await _run_that_waits(runs)
         await journal.go_on()
-    return await _answered(call, journal, runs, take_turn(Settings.from_environ(), journal, call.watch))
+    return await _answered(call, journal, runs, take_turn(call.setup, Settings.from_environ(), journal, call.watch))
 
 
 async def _resume(
     call: Call, journal: TurnJournal, runs: PendingRuns, run: PendingRun, state: RunState[Any]
 ) -> dict[str, Any]:
     """Claim a run that can be resumed, and let the agent go on."""
-    from agent import resume_turn
+    from .running import resume_turn
 
     await journal.recall()
     calls = call.request.call_ids or tuple(pending.call_id for pending in run.approvals)
@@ -198,7 +205,7 @@ async def _resume(
         raise
     count("Approvals" if call.request.action == "approve" else "Rejections")
     try:
-        resumed = resume_turn(Settings.from_environ(), journal, run, state, call.watch)
+        resumed = resume_turn(call.setup, Settings.from_environ(), journal, run, state, call.watch)
         return await _answered(call, journal, runs, resumed)
     finally:
         await runs.settle(run.run_id)  # whatever came of it: its tools may have run, it never runs again
@@ -275,7 +282,7 @@ async def _told_again(call: Call, session: DynamoDBSession, turn: FinishedTurn) 
                 return _body(call, tools) | {"status": 202, "pending": _pending(run)}
             raise RequestError(409, "the run that this request waited for was decided on", code="decided")
         case Outcome.INPUT_BLOCKED | Outcome.OUTPUT_BLOCKED:
-            from failures import input_blocked, output_blocked
+            from .failures import input_blocked, output_blocked
 
             raise input_blocked() if turn.outcome is Outcome.INPUT_BLOCKED else output_blocked()
         case Outcome.CLEARED:
