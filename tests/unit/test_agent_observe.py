@@ -45,7 +45,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
         sums[name] = sums.get(name, 0) + value
 
     monkeypatch.setattr(observe, "count", add)
-    monkeypatch.setattr("spans.count", add)
+    monkeypatch.setattr("openai_agents_session.service.spans.count", add)
     return sums
 
 
