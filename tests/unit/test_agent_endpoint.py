@@ -12,7 +12,7 @@ from agents.models.openai_chatcompletions import OpenAIChatCompletionsModel
 from agents.models.openai_responses import OpenAIResponsesModel
 from openai import AsyncOpenAI, AuthenticationError, OpenAIError
 
-from endpoint import EndpointModel, NoAnswerError
+from openai_agents_session.service.endpoint import EndpointModel, NoAnswerError
 from tools.emulation import strict_faults
 from tools.emulation.strict_model import StrictModel
 from tools.emulation.strict_script import Reply, by_turn, calls_with, each, says, thinks

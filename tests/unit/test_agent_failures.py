@@ -17,9 +17,9 @@ from openai import (
     RateLimitError,
 )
 
-from endpoint import EndpointError, NoAnswerError
-from failures import failure_of
-from keys import KeyUnavailableError
+from openai_agents_session.service.endpoint import EndpointError, NoAnswerError
+from openai_agents_session.service.failures import failure_of
+from openai_agents_session.service.keys import KeyUnavailableError
 
 REQUEST = httpx2.Request("POST", "http://model/v1/responses")
 SAID = "what was said"

@@ -12,14 +12,19 @@ from typing import Any, ClassVar, Literal
 import pytest
 from agents import Agent, Runner, SQLiteSession
 
-import agent as agent_module
 from agent import build_agent
-from events import RequestError
-from keys import KeyUnavailableError, key_in, read_api_key
-from models import SIGNATURE, OfflineModel
-from settings import DEFAULT_MODEL, Settings
+from offline import SIGNATURE, OfflineModel
+from openai_agents_session.service import running
+from openai_agents_session.service.context import TurnContext
+from openai_agents_session.service.errors import RequestError
+from openai_agents_session.service.keys import KeyUnavailableError, key_in, read_api_key
+from openai_agents_session.service.settings import DEFAULT_MODEL, Settings
+from openai_agents_session.service.setup import Setup
 
 OFFLINE = Settings("offline")
+SETUP = Setup(build_agent)
+TIME: Any = None
+CONTEXT = TurnContext("ada", None, "turn", TIME)
 
 
 async def take_turn(settings: Any, session: Any, message: str) -> Any:
@@ -30,12 +35,12 @@ async def take_turn(settings: Any, session: Any, message: str) -> Any:
 
     await session.add_items([{"content": message, "role": "user"}])
     session.step, session.output, session.answered = nothing, nothing, lambda _: None
-    return await agent_module.take_turn(settings, session)
+    return await running.take_turn(running.Work(SETUP, settings, CONTEXT), session)
 
 
 async def converse(*messages: str) -> list[str]:
     session = SQLiteSession("test")
-    answers = [(await take_turn(OFFLINE, session, message)).answer for message in messages]
+    answers = [(await take_turn(OFFLINE, session, message)).answer["answer"] for message in messages]
     session.close()
     return answers
 
@@ -97,7 +102,7 @@ async def test_streamed_it_says_the_same() -> None:
 
 
 def test_an_agent_is_made_once_for_the_same_settings() -> None:
-    assert build_agent(Settings("offline")) is build_agent(Settings("offline"))
+    assert running.cast_of(SETUP, Settings("offline")) is running.cast_of(SETUP, Settings("offline"))
 
 
 class _Endpoint(BaseHTTPRequestHandler):
@@ -183,7 +188,7 @@ async def test_a_model_with_a_network_is_asked_with_its_name_and_the_key(
     session = SQLiteSession("test")
     turn = await take_turn(Settings(provider, "small", base_url=endpoint), session, "Hello")
     session.close()
-    assert (turn.answer, turn.model) == ("small heard Hello", "small")
+    assert (turn.answer["answer"], turn.model) == ("small heard Hello", "small")
     assert (turn.input_tokens, turn.output_tokens) == (5, 7)
     assert _Endpoint.requests == [(path, "Bearer sk-test")]
 
@@ -203,8 +208,8 @@ async def test_a_model_that_cannot_be_reached_is_a_502_that_keeps_the_details_to
 @pytest.mark.parametrize(
     ("variables", "settings"),
     [
-        ({}, Settings("offline", DEFAULT_MODEL)),
-        ({"MODEL_PROVIDER": "", "MODEL_NAME": ""}, Settings("offline", DEFAULT_MODEL)),
+        ({}, Settings("openai", DEFAULT_MODEL)),
+        ({"MODEL_PROVIDER": "", "MODEL_NAME": ""}, Settings("openai", DEFAULT_MODEL)),
         (
             {"MODEL_PROVIDER": "openai", "MODEL_NAME": "m", "OPENAI_API_KEY_SECRET": "s"},
             Settings("openai", "m", api_key_secret="s"),
@@ -225,7 +230,7 @@ def test_the_model_is_chosen_by_variables(variables: dict[str, str], settings: S
 )
 def test_a_wrong_variable_is_named(variables: dict[str, str], name: str) -> None:
     with pytest.raises(ValueError, match=name):
-        Settings.from_environ(variables)
+        build_agent(Settings.from_environ(variables))
 
 
 def test_the_key_comes_from_where_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:

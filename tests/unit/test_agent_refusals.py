@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from app import HTTP_API_SECONDS, TimeLimit
 from openai_agents_session import errors
-from refusals import LONGEST_RETRY_AFTER_SECONDS, refusal_for
-from settings import ServiceSettings
+from openai_agents_session.service.refusals import LONGEST_RETRY_AFTER_SECONDS, refusal_for
+from openai_agents_session.service.service import HTTP_API_SECONDS, TimeLimit
+from openai_agents_session.service.settings import ServiceSettings
 
 MADE: dict[type[errors.SessionError], errors.SessionError] = {
     errors.InvalidItemError: errors.InvalidItemError("x", index=0),

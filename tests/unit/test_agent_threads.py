@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
-from threads import give_free_threads
+from openai_agents_session.service.threads import give_free_threads
 
 
 async def test_a_thread_that_hangs_is_left_to_the_turn_that_it_hangs_in() -> None:

@@ -31,10 +31,10 @@ from agents import (
 )
 from openai import APIError, APIStatusError, AuthenticationError, PermissionDeniedError, RateLimitError
 
-from endpoint import NoAnswerError
-from events import RequestError
-from keys import KeyUnavailableError
-from observe import causes, count
+from .endpoint import NoAnswerError
+from .errors import RequestError
+from .keys import KeyUnavailableError
+from .observe import causes, count
 
 LONGEST_RETRY_AFTER_SECONDS = 3_600
 

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from settings import Settings
+    from .settings import Settings
 
 MAX_AGE_SECONDS = 300
 NAMES = ("OPENAI_API_KEY", "api_key", "apiKey", "key")

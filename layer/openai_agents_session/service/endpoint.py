@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from agents import AgentsException, Model, ModelResponse
 from openai import AuthenticationError, OpenAIError
 
-from keys import KeyUnavailableError
-from sendable import clean, clean_arguments, sendable, unicode
+from .keys import KeyUnavailableError
+from .sendable import clean, clean_arguments, sendable, unicode
 
 if TYPE_CHECKING:
     from agents.items import TResponseInputItem, TResponseOutputItem, TResponseStreamEvent

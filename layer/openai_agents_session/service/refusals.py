@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-from events import RequestError
-from openai_agents_session.errors import (
+from ..errors import (
     ContentionError,
     DeadlineError,
     InvalidInputError,
@@ -17,6 +16,7 @@ from openai_agents_session.errors import (
     UnavailableError,
     WrongOwnerError,
 )
+from .errors import RequestError
 
 LONGEST_RETRY_AFTER_SECONDS = 5
 """A lease is held for as long as its invocation may last; most turns give it back long before."""

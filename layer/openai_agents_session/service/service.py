@@ -1,0 +1,173 @@
+"""The service as a Lambda function: parse, call, respond."""
+
+from __future__ import annotations
+
+import gc
+import math
+import os
+import time
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from .. import environment
+from ..errors import SessionError
+from .actions import ACTIONS, Call
+from .errors import RequestError
+from .identity import caller, checked_owner
+from .observe import count, log_answer, log_failure, logger, metrics, store_observer, tracer
+from .refusals import refusal_for
+from .request import is_batch, is_http, parse, respond
+from .settings import ServiceSettings
+from .setup import MAX_TURNS, Setup
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from .setup import BuildAgent, ContextOf, MakeRunConfig
+    from .steps import Watch
+
+    Handler = Callable[[Any, LambdaContext], dict[str, Any]]
+
+Run = Callable[[Coroutine[Any, Any, dict[str, Any]]], dict[str, Any]]
+
+HTTP_API_SECONDS = 29.0
+"""The HTTP API gives up after 30 seconds, whatever the function's own time limit."""
+
+STARTS_AHEAD = ("snap-start", "provisioned-concurrency")
+"""Starts for which no caller waits: they leave nothing to import for the first request."""
+
+
+class AgentService:
+    """An agent as a service.
+
+    Args:
+        build_agent: Makes the agent from the settings; or its name, as ``"module:function"``, which is imported at the
+            first turn: a request for the history then does not wait for the SDK's import.
+        run_config: Makes the SDK's settings of a run from the service's, or its name.
+        max_turns: How often the model is asked in a turn before it is given up.
+        without_effects: Names of tools that may run again without harm: their calls need not be stored before they
+            run, which saves a write each.
+        handoffs_last: Whether a turn begins with the agent that the conversation was handed over to last. To know it,
+            the whole history is read once more if there is more than one agent.
+        context_of: Makes the run's context, which tools get, from the turn's; None for the turn's own (`TurnContext`).
+
+    Attributes:
+        handler: The function's handler: an HTTP API's requests, a Function URL's, a queue's messages and direct
+            invocations.
+    """
+
+    def __init__(
+        self,
+        build_agent: BuildAgent | str,
+        *,
+        run_config: MakeRunConfig | str | None = None,
+        max_turns: int = MAX_TURNS,
+        without_effects: Collection[str] = (),
+        handoffs_last: bool = True,
+        context_of: ContextOf | None = None,
+    ) -> None:
+        effectless = frozenset(without_effects)
+        self.setup = Setup(build_agent, run_config, max_turns, effectless, handoffs_last, context_of)
+        self.handler: Handler = _observed(self._handle)
+        _start(self.setup)
+
+    def serve(
+        self, event: Any, context: LambdaContext, *, run: Run = environment.run, watch: Watch | None = None
+    ) -> dict[str, Any]:
+        """Serve one request; what the caller can act on is answered, what is wrong here is raised.
+
+        Args:
+            event: The request.
+            context: Its Lambda context.
+            run: Runs a coroutine to its end.
+            watch: Is told what the agent does while it does it.
+        """
+        count("Requests")
+        settings = ServiceSettings.from_environ()
+        try:
+            request = parse(event, caller)
+            owner = checked_owner(request, required=settings.owner_required)
+            turn_id = request.idempotency_key or context.aws_request_id
+            logger.append_keys(session_id=request.session_id, action=request.action, turn_id=turn_id)
+            call = Call(request, turn_id, TimeLimit(context, event), settings, owner, self.setup, watch)
+            body = run(ACTIONS[request.action](call))
+        except RequestError as error:
+            return refuse(event, error, content=settings.log_content)
+        except SessionError as error:
+            if (refusal := refusal_for(error)) is None:
+                raise
+            return refuse(event, refusal, content=settings.log_content)
+        status = body.pop("status", 200)
+        log_answer(status, body, content=settings.log_content)
+        return respond(event, status, body)
+
+    def _handle(self, event: Any, context: LambdaContext) -> dict[str, Any]:
+        """Serve one request, or a batch of a queue's messages."""
+        try:
+            if is_batch(event):
+                from .fifo import serve_batch
+
+                failures: dict[str, Any] = serve_batch(event, context, lambda message: self.serve(message, context))
+                return failures
+            return self.serve(event, context)
+        finally:
+            store_observer.flush()
+            started()
+
+
+def _observed(handle: Handler) -> Handler:
+    """A handler with its log, metrics and trace."""
+
+    @logger.inject_lambda_context(clear_state=True)
+    @tracer.capture_lambda_handler(capture_response=False)
+    @metrics.log_metrics(capture_cold_start_metric=True)
+    def handler(event: Any, context: LambdaContext) -> dict[str, Any]:
+        return handle(event, context)
+
+    return cast("Handler", handler)
+
+
+def _start(setup: Setup) -> None:
+    """Prepare an execution environment of Lambda's; elsewhere nothing of the process is changed."""
+    if "AWS_LAMBDA_FUNCTION_NAME" not in os.environ:
+        return
+    # Nothing that imports make is garbage, and the collector would look for it a hundred times: a tenth of a cold
+    # start. It goes on after the first request, which imports the most.
+    gc.disable()
+    environment.environment.register_snapstart_hooks()
+    if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") in STARTS_AHEAD:
+        setup.preload()
+
+
+def started() -> None:
+    """Let the collector go on.
+
+    What is there by now stays for good and is never looked at again: the first collection of all of it would take a
+    third of the first turn.
+    """
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
+
+
+def refuse(event: Mapping[str, Any], refusal: RequestError, *, content: bool = False) -> dict[str, Any]:
+    """Answer with a reason, and log it with what caused it; with texts of exceptions only if content may be logged."""
+    count("RequestsRefused")
+    count(f"Answers{refusal.status}")
+    cause, code = refusal.__cause__, refusal.details.get("code")
+    log_failure("request refused", cause, content=content, status=refusal.status, reason=refusal.reason, code=code)
+    return respond(event, refusal.status, {"error": refusal.reason} | refusal.details)
+
+
+class TimeLimit:
+    """The time that a request has: the invocation's, or what the HTTP API grants if that is less."""
+
+    def __init__(self, context: LambdaContext, event: Any) -> None:
+        self._context = context
+        # A Function URL, whose events have the route $default, waits for as long as the function runs.
+        through_api = is_http(event) and event.get("routeKey") != "$default"
+        self._end = time.monotonic() + HTTP_API_SECONDS if through_api else math.inf
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Milliseconds until nobody waits any more."""
+        return int(min(self._context.get_remaining_time_in_millis(), (self._end - time.monotonic()) * 1000))
