@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
 from conversation import ACTIONS, Call
+from ending import end_after_answer
 from events import RequestError, is_batch, is_http, parse, respond
 from identity import caller, checked_owner
 from observe import count, log_answer, log_failure, logger, metrics, store_observer, tracer
@@ -17,6 +18,7 @@ from openai_agents_session import environment
 from openai_agents_session.errors import SessionError
 from refusals import refusal_for
 from settings import ServiceSettings
+from threads import are_exhausted
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -51,10 +53,17 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             return failures
         return serve(event, context)
     finally:
+        end_if_exhausted()
         store_observer.flush()
         if not gc.isenabled():
             gc.freeze()
             gc.enable()
+
+
+def end_if_exhausted() -> None:
+    """Have this environment end after its answer if tools hold too many of its threads."""
+    if are_exhausted():
+        end_after_answer()
 
 
 def serve(

@@ -35,7 +35,7 @@ from openai_agents_session.turns import (
 from refusals import LONGEST_RETRY_AFTER_SECONDS
 from sendable import clean
 from settings import ServiceSettings, Settings
-from threads import give_free_threads
+from threads import part_threads
 
 if TYPE_CHECKING:
     from agents import RunState
@@ -138,7 +138,7 @@ def _turn(
 
     # A model reads no more of the session than the settings say.
     session.session_settings = SessionSettings(limit=call.settings.history_limit)
-    give_free_threads()
+    part_threads()
     wait_seconds = call.settings.lease_wait_seconds
     return named_turn(session, call.time, delivery, message, without_effects=WITHOUT_EFFECTS, wait_seconds=wait_seconds)
 

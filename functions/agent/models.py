@@ -14,7 +14,7 @@ from agents.models.openai_responses import OpenAIResponsesModel
 from agents.testing import ScriptedModel, assistant_message, function_call
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
-from endpoint import EndpointModel
+from endpoint import EndpointError, EndpointModel
 from keys import ApiKey
 from settings import Settings
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 LONGEST_RETRY_WAIT_SECONDS = 3.0
 OFFLINE_WORD_SECONDS = 0.02
+
+_END = re.compile(rb'data: ?(?:\[DONE\]|.*"finish_reason": ?")')
+"""What an end looks like. Quotation marks in what a model says are escaped, and cannot be mistaken for it."""
 
 
 def build_model(settings: Settings) -> Model:
@@ -36,12 +39,14 @@ def build_model(settings: Settings) -> Model:
 
 def _endpoint_model(settings: Settings) -> Model:
     key = ApiKey(settings)
-    hooks = {"response": [_retry_soon_or_not]}
-    client = AsyncOpenAI(
-        api_key=key, base_url=settings.base_url, http_client=DefaultAsyncHttpxClient(event_hooks=hooks)
-    )
+    client = AsyncOpenAI(api_key=key, base_url=settings.base_url, http_client=http_client())
     kind = OpenAIResponsesModel if settings.provider == "openai" else OpenAIChatCompletionsModel
     return EndpointModel(kind(settings.model_name, client), key.forget)
+
+
+def http_client() -> DefaultAsyncHttpxClient:
+    """A client that neither waits long for a retry nor takes a part of an answer for the whole."""
+    return DefaultAsyncHttpxClient(event_hooks={"response": [_retry_soon_or_not, _watch_its_end]})
 
 
 async def _retry_soon_or_not(response: Any) -> None:
@@ -49,6 +54,34 @@ async def _retry_soon_or_not(response: Any) -> None:
     with contextlib.suppress(ValueError):
         if float(response.headers.get("retry-after", "0")) > LONGEST_RETRY_WAIT_SECONDS:
             response.headers["x-should-retry"] = "false"
+
+
+async def _watch_its_end(response: Any) -> None:
+    """The SDK takes a stream of chat completions for whole wherever it ends, unless it comes from OpenAI itself."""
+    kind = response.headers.get("content-type", "")
+    if kind.startswith("text/event-stream") and response.url.path.endswith("/chat/completions"):
+        pieces = response.aiter_bytes
+        response.aiter_bytes = lambda *size: whole(pieces(*size))
+
+
+async def whole(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The bytes of a stream of chat completions, which says by itself that it has come to its end.
+
+    It does so by a finish reason, as the interface has it, or by its last line, where an endpoint gives no reason.
+
+    Args:
+        pieces: The bytes of its server-sent events, cut anywhere.
+
+    Raises:
+        EndpointError: They have ended, and the answer has not.
+    """
+    ended, rest = False, b""
+    async for piece in pieces:
+        *lines, rest = (rest + piece).split(b"\n")
+        ended = ended or any(_END.match(line) for line in lines)
+        yield piece
+    if not ended and not _END.match(rest):
+        raise EndpointError("the stream ended before the answer did")
 
 
 class OfflineModel(Model):

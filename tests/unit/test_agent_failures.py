@@ -17,7 +17,7 @@ from openai import (
     RateLimitError,
 )
 
-from endpoint import EndpointError, NoAnswerError
+from endpoint import EndpointError, ModelTimeoutError, NoAnswerError
 from failures import failure_of
 from keys import KeyUnavailableError
 
@@ -40,6 +40,7 @@ def caused(error: Exception, cause: Exception) -> Exception:
     [
         (MaxTurnsExceeded(SAID), 422, "max_turns"),
         (NoAnswerError(SAID), 502, "no_answer"),
+        (ModelTimeoutError(SAID), 504, "model_timeout"),
         (EndpointError(SAID), 502, "model_failed"),
         (ModelBehaviorError(SAID), 502, "model_failed"),
         (KeyUnavailableError(SAID), 502, "no_key"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar, Literal
 
@@ -14,9 +14,10 @@ from agents import Agent, Runner, SQLiteSession
 
 import agent as agent_module
 from agent import build_agent
+from endpoint import EndpointError
 from events import RequestError
 from keys import KeyUnavailableError, key_in, read_api_key
-from models import SIGNATURE, OfflineModel
+from models import SIGNATURE, OfflineModel, whole
 from settings import DEFAULT_MODEL, Settings
 
 OFFLINE = Settings("offline")
@@ -280,3 +281,41 @@ def test_what_holds_no_key_is_refused_and_not_repeated(stored: str) -> None:
     with pytest.raises(KeyUnavailableError) as refusal:
         key_in(stored)
     assert "password" not in str(refusal.value)
+
+
+def chunk(finish_reason: str, content: str = "Hello") -> bytes:
+    choice = {"index": 0, "delta": {"content": content}, "finish_reason": "STOP"}
+    return f"data: {json.dumps({'choices': [choice]})}\n\n".replace('"STOP"', finish_reason).encode()
+
+
+async def read(*pieces: bytes) -> bytes:
+    async def stream() -> AsyncIterator[bytes]:
+        for piece in pieces:
+            yield piece
+
+    return b"".join([piece async for piece in whole(stream())])
+
+
+OPEN = chunk("null")
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        chunk('"stop"'),
+        chunk('"tool_calls"').replace(b" ", b""),
+        b"data: [DONE]\n\n",
+        b"data:[DONE]",
+        b"data: [DONE]\r\n\r\n",
+    ],
+)
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+async def test_a_stream_is_whole_that_says_so_wherever_its_bytes_are_cut(end: bytes, size: int) -> None:
+    stream = OPEN + end
+    assert await read(*(stream[at : at + size] for at in range(0, len(stream), size))) == stream
+
+
+@pytest.mark.parametrize("stream", [b"", OPEN, OPEN[:-20], chunk("null", '"finish_reason": "stop"\ndata: [DONE]')])
+async def test_a_stream_is_not_whole_that_only_ends(stream: bytes) -> None:
+    with pytest.raises(EndpointError):
+        await read(stream)
