@@ -230,16 +230,17 @@ def test_a_wrong_variable_is_named(variables: dict[str, str], name: str) -> None
 
 
 def test_the_key_comes_from_where_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    from aws_lambda_powertools.utilities import parameters
+    from aws_lambda_powertools.utilities.parameters import SecretsProvider, SSMProvider
 
     asked: list[tuple[str, dict[str, Any]]] = []
 
-    def answer(name: str, **options: Any) -> str:
+    def answer(provider: Any, name: str, **options: Any) -> str:
         asked.append((name, options))
         return "sk-stored\n"
 
-    monkeypatch.setattr(parameters, "get_secret", answer)
-    monkeypatch.setattr(parameters, "get_parameter", answer)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setattr(SecretsProvider, "get", answer)
+    monkeypatch.setattr(SSMProvider, "get", answer)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-shell")
     assert read_api_key(Settings("openai", api_key_secret="secret")) == "sk-stored"
     assert read_api_key(Settings("openai", api_key_parameter="/parameter")) == "sk-stored"
