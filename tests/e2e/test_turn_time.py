@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.agent import until
-from tests.support.turns import TurnStage, ask, new_id, said
+from tests.support.turns import STREAMED, TurnStage, ask, new_id, said
 from tools.emulation import faults
 from tools.emulation.proxy import FaultProxy
 from tools.emulation.rie import Emulator, processes_of
@@ -17,7 +17,6 @@ from tools.emulation.strict_faults import Broken, Hang
 from tools.emulation.strict_script import Reply, by_turn, calls, says
 
 SECONDS = 6
-STREAMED = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 
 
 def blocking(count: int, seconds: float = 90) -> Reply:

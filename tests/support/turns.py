@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.support.agent import Stage, agent_stage, until
 from tests.support.streamed import StreamEnvironment
 from tools.emulation import rie
@@ -30,6 +32,8 @@ COME_AGAIN = (409, 503)
 WARM_UP = "warm up"
 START_SECONDS = 60
 """What the start may take beside the turn, on a machine that is busy; the emulator counts it in."""
+STREAMED = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+"""The two functions."""
 
 Environment = Emulator | StreamEnvironment
 
