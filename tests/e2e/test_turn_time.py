@@ -84,7 +84,7 @@ def test_a_streaming_server_whose_tools_hold_too_many_threads_begins_anew_in_its
         one.turn_seconds = 60  # the start of the new process is within the time of the invocation that meets it
         for _ in range(5):  # at once: the first ones are still served by the old process, or wait for the new one
             assert one.invoke(ask(new_id(), "Hello")).answer["status"] == 200
-        assert until(10, lambda: "EnvironmentsEnded" in one.log)
+        assert until(10, lambda: "EnvironmentsEnded" in one.log), one.log
         assert one.process_id == process
         assert len(list(Path(f"/proc/{process}/task").iterdir())) < 17
         turns.assert_goes_on(one, session_id)
