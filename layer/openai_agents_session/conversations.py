@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._client_check import checked_client
 from .dynamodb import DynamoDBSession, _checked_owner, _checked_table_name, _settled
-from .errors import InvalidInputError
+from .errors import InvalidInputError, OutcomeUnknownError, SessionError
 from .options import StorageOptions
 from .runs import PendingRuns
 from .storage.editing import Editor
@@ -316,16 +316,30 @@ class Conversation:
             InvalidInputError: A tool call would be left without its output, or reasoning without what follows; the
                 message says where the history can end.
             LeaseUnavailableError: A turn is running.
+            OutcomeUnknownError: An answer was lost; or the history is rewound, and a run may still wait: discard it.
             SessionNotFoundError: There is no such conversation.
         """
         _checked_number("keep", keep, 0, 1 << 53)
         async with self.session._open():
-            rewound = await _settled(self._editor.rewind(keep))
-        if rewound.removed:
-            runs = PendingRuns(self.session)
+            return await _settled(self._rewound(keep))
+
+    async def _rewound(self, keep: int) -> int:
+        removed = await self._editor.rewind(keep)
+        if removed:
+            await self._discard_run()
+        return removed
+
+    async def _discard_run(self) -> None:
+        """After the commit: a turn that has a name cannot be gone on with any more, whatever becomes of this."""
+        runs = PendingRuns(self.session)
+        try:
             if await runs.get() is not None:
                 await runs.discard()
-        return rewound.removed
+        except SessionError as error:
+            raise OutcomeUnknownError(
+                f"session {self.session.session_id!r}: the history is rewound, but a run may still wait for approval "
+                f"({error}). Discard it."
+            ) from error
 
     async def fork(
         self, session_id: str | None = None, *, keep: int | None = None, title: str | EllipsisType | None = ...

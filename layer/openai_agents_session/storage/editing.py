@@ -42,19 +42,6 @@ class _Outcome(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Rewound:
-    """What a rewind did.
-
-    Attributes:
-        removed: Items that were removed.
-        ended_run: Whether a run that waited for a decision was among them.
-    """
-
-    removed: int
-    ended_run: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Editor:
     """Changes one session.
 
@@ -97,8 +84,8 @@ class Editor:
         head: Head = await self.store.commit(transition, self.store.budget(), fenced=False)
         return head
 
-    async def rewind(self, keep: int) -> Rewound:
-        """Let the first so many items stay.
+    async def rewind(self, keep: int) -> int:
+        """Let the first so many items stay. Returns how many were removed.
 
         Args:
             keep: How many. What has no more is left as it is.
@@ -112,16 +99,16 @@ class Editor:
             self._check_exists(view)
             base = view.base
             if base.count <= keep:
-                return Nothing(Rewound(0, ended_run=False))
+                return Nothing(0)
             if (refusal := await self._cut_refused(view, keep)) is not None:
                 return refusal
             rest = base.first(keep)
             profile = rest.profile if keep else rest.profile.without_derived_title()
             rest = replace(rest, turns=rest.turns.without_run(), profile=profile)
-            return await self.store.put(view, rest, Rewound(base.count - keep, base.turns.waiting is not None))
+            return await self.store.put(view, rest, base.count - keep)
 
-        rewound: Rewound = await self.store.commit(transition, self.store.budget())
-        return rewound
+        removed: int = await self.store.commit(transition, self.store.budget())
+        return removed
 
     async def _cut_refused(self, view: View, keep: int) -> Reread | None:
         """Raises where a history cannot end after so many items; ``Reread`` where that cannot be told of this head."""
