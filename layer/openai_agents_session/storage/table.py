@@ -140,6 +140,10 @@ class Table:
         writes = [head, *(_transacted(self.name, part_attributes(part), *free) for part in parts)]
         await self._send("transact_write_items", budget, TransactItems=writes)
 
+    async def read_items(self, keys: Iterable[str], budget: RetryBudget) -> list[Attributes]:
+        """The items under some keys, strongly consistent; nothing for those that are missing."""
+        return await self._read_items(dict.fromkeys(keys, 0), budget, ConsistentRead=True)
+
     async def read_heads(self, keys: Iterable[str], budget: RetryBudget) -> list[Attributes]:
         """The heads under some keys, without their items; nothing for those that are missing."""
         names = {f"#{number}": name for number, name in enumerate(_OF_A_HEAD)}
