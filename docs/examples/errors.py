@@ -27,10 +27,13 @@ async def main():
     async with get_session().create_client("dynamodb") as client:
         await create_table_if_not_exists(client, "agent-sessions")
         await append(
-            DynamoDBSession("mine", client, "agent-sessions", owner="ada"), [{"role": "user", "content": "Hi"}]
+            DynamoDBSession("mine", client, "agent-sessions", owner="ada"),
+            [{"role": "user", "content": "Hi"}],
         )
         try:
-            await DynamoDBSession("mine", client, "agent-sessions", owner="bob").get_items()
+            await DynamoDBSession(
+                "mine", client, "agent-sessions", owner="bob"
+            ).get_items()
         except WrongOwnerError:
             print("not bob's")
 

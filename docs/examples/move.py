@@ -8,7 +8,7 @@ from openai_agents_session import DynamoDBSession, create_table_if_not_exists
 
 
 async def move(old, new):
-    """Copy a session of any kind, unless it is there already. The items are the SDK's in both."""
+    """Copy a session of any kind of the SDK's, unless it is there already."""
     if await new.get_items(limit=1):
         print(f"{old.session_id}: is there already")
         return
@@ -22,7 +22,9 @@ async def main(path, session_ids):
         await create_table_if_not_exists(client, "agent-sessions")
         for session_id in session_ids:
             old = SQLiteSession(session_id, path)
-            await move(old, DynamoDBSession(session_id, client, "agent-sessions"))
+            await move(
+                old, DynamoDBSession(session_id, client, "agent-sessions")
+            )
             old.close()
 
 

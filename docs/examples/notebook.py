@@ -13,7 +13,8 @@ def stock(article: str) -> int:
     return {"lamp": 7}.get(article, 0)
 
 
-# A model that needs no key and answers as written here. Leave `model=` out to ask OpenAI.
+# A model without a key, which answers as written here. Without `model=` the
+# agent asks OpenAI.
 script = ScriptedModel(
     [
         [function_call("stock", {"article": "lamp"}, call_id="call_1")],
@@ -21,14 +22,21 @@ script = ScriptedModel(
         [assistant_message("You asked about lamps.")],
     ]
 )
-agent = Agent(name="Clerk", instructions="You know what is in stock.", tools=[stock], model=script)
+agent = Agent(
+    name="Clerk",
+    instructions="You know what is in stock.",
+    tools=[stock],
+    model=script,
+)
 
 
 async def main():
     async with get_session().create_client("dynamodb") as client:
         await create_table_if_not_exists(client, "agent-sessions")
         for message in ("How many lamps are left?", "What did I ask?"):
-            session = DynamoDBSession("notebook", client, "agent-sessions")  # a new object, as in a new process
+            session = DynamoDBSession(
+                "notebook", client, "agent-sessions"
+            )  # a new object, as in a new process
             result = await Runner.run(agent, message, session=session)
             print(result.final_output)
 

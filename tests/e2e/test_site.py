@@ -7,14 +7,17 @@ import os
 import re
 import subprocess
 import sys
+import uuid
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import boto3
 import pytest
 import yaml
 
@@ -216,6 +219,118 @@ def test_a_page_fits_its_window(site: Path, width: int) -> None:
             driver.get(page.as_uri())
             wide = driver.execute_script("return document.documentElement.scrollWidth")
             assert wide <= width, page.relative_to(site)
+
+
+@pytest.mark.parametrize(
+    ("event", "path", "method", "status"),
+    [
+        ("http_message.json", "/sessions/{session_id}", "post", 200),
+        ("http_history.json", "/sessions/{session_id}", "get", 200),
+        ("http_bad_request.json", "/sessions/{session_id}", "post", 400),
+        ("http_refund.json", "/sessions/{session_id}", "post", 202),
+        ("http_approvals.json", "/sessions/{session_id}/approvals", "get", 200),
+        ("http_approve.json", "/sessions/{session_id}/approvals", "post", 200),
+        ("http_clear.json", "/sessions/{session_id}", "delete", 200),
+    ],
+)
+def test_the_agent_answers_as_the_openapi_document_says(
+    agent: Callable[[str], Any], event: str, path: str, method: str, status: int
+) -> None:
+    """Each sample request gets its status, which its operation has, with a body of that status's schema."""
+    answer = agent(event)
+    assert answer["statusCode"] == status, answer
+    checked = subprocess.run(
+        [PYTHON, "-c", VALIDATION, DOCS / "openapi.yaml", path, method, str(answer["statusCode"])],
+        input=answer["body"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stderr
+
+
+VALIDATION = """
+import json, sys, yaml
+from jsonschema import Draft202012Validator
+document = yaml.safe_load(open(sys.argv[1]))
+response = document["paths"][sys.argv[2]][sys.argv[3]]["responses"][sys.argv[4]]
+if "$ref" in response:
+    response = document["components"]["responses"][response["$ref"].rpartition("/")[2]]
+schema = response["content"]["application/json"]["schema"]
+Draft202012Validator({**document, **schema}).validate(json.load(sys.stdin))
+"""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What Lambda tells a handler about an invocation."""
+
+    aws_request_id: str
+    function_name: str = "agent"
+    memory_limit_in_mb: int = 1024
+    invoked_function_arn: str = "arn:aws:lambda:eu-central-1:123456789012:function:agent"
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Milliseconds until the invocation ends."""
+        return 60_000
+
+
+HANDLING = """
+import json, sys
+from importlib import import_module
+sys.path[:0] = sys.argv[1:3]
+handler = import_module("app").handler
+from tests.e2e.test_site import Context
+for number, line in enumerate(sys.stdin):
+    print("answer", json.dumps(handler(json.loads(line), Context(str(number)))), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def agent(start_engine: Callable[[str], Engine]) -> Iterator[Callable[[str], Any]]:
+    """The agent's handler in a process of its own, which answers sample events one after the other."""
+    engine = start_engine("dynoxide")
+    table = f"sessions-{uuid.uuid4().hex}"
+    made = boto3.client(
+        "dynamodb",
+        region_name="eu-central-1",
+        endpoint_url=engine.endpoint_url,
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
+    made.create_table(
+        TableName=table,
+        KeySchema=[{"AttributeName": "session_id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "session_id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    settings = {"SESSION_TABLE": table, "AWS_ENDPOINT_URL_DYNAMODB": engine.endpoint_url, "AWS_REGION": "eu-central-1"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", HANDLING, ROOT / "functions" / "agent", ROOT],
+        env=os.environ | AWS | settings | {"POWERTOOLS_TRACE_DISABLED": "true"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin
+    assert process.stdout
+    sent, told = process.stdin, process.stdout
+    run_id = ""
+
+    def ask(event: str) -> Any:
+        nonlocal run_id
+        text = json.dumps(json.loads((ROOT / "events" / event).read_text()))
+        sent.write(text.replace("0123456789abcdef", run_id) + "\n")
+        sent.flush()
+        line = next(line for line in told if line.startswith("answer "))  # what is between them is the log
+        answer = json.loads(line.removeprefix("answer "))
+        run_id = (json.loads(answer["body"]).get("pending") or {}).get("run_id", run_id)
+        return answer
+
+    yield ask
+    with process:
+        sent.close()
+        told.read()
 
 
 OF_OTHERS = ("Event loop is closed", "Task timed out", "Unzipped size", "ModuleNotFoundError")
