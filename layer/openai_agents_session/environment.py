@@ -378,8 +378,13 @@ environment = ExecutionEnvironment()
 """The environment that this module's functions use."""
 
 run = environment.run
+"""`ExecutionEnvironment.run` of this process."""
+
 open_session = environment.open_session
+"""`ExecutionEnvironment.open_session` of this process."""
+
 client = environment.client
+"""`ExecutionEnvironment.client` of this process."""
 
 # Lambda ends the process without this; elsewhere it spares the warnings about a client that was never closed.
 atexit.register(environment.close)

@@ -435,8 +435,9 @@ def test_what_a_user_needs_afterwards_is_an_output() -> None:
     assert {"SessionLayerArn", "FunctionName", "FunctionUrl", "ApiUrl", "TableName"} <= outputs
 
 
-def test_the_readme_lists_every_parameter_as_the_template_has_it() -> None:
-    section = (ROOT / "README.md").read_text().split("### Parameters of the template")[1].split("\n## ")[0]
+def test_the_documentation_lists_every_parameter_as_the_template_has_it() -> None:
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    section = page.split("## Parameters of the template")[1].split("\n## ")[0]
     rows = [line for line in section.splitlines() if line.startswith("| `")]
     defaults = {name: str(spec["Default"]) for name, spec in PARAMETERS.items()}
     assert rows == [
