@@ -41,7 +41,7 @@ from .request import Action, Request, newest_that_fit
 from .sendable import clean
 from .settings import ServiceSettings, Settings
 from .setup import Setup
-from .threads import give_free_threads
+from .threads import part_threads
 
 if TYPE_CHECKING:
     from agents import RunState
@@ -151,7 +151,7 @@ def _turn(
 
     # A model reads no more of the session than the settings say.
     session.session_settings = SessionSettings(limit=call.settings.history_limit)
-    give_free_threads()
+    part_threads()
     options: Any = {
         "without_effects": call.setup.without_effects,
         "wait_seconds": call.settings.lease_wait_seconds,
