@@ -104,7 +104,10 @@ def test_every_sample_event_gets_the_answer_that_it_is_an_example_of(warm: Emula
     assert answer("image_turn")["status"] == 200
     assert "Ada" in answer("recall")["answer"]
     assert [item.get("role") for item in answer("history")["items"]][:2] == ["user", "assistant"]
-    assert answer("bad_request") == {"status": 400, "error": "message must be a text that is not empty"}
+    assert answer("bad_request") == {
+        "status": 400,
+        "error": "message must be a text that is not empty, or a list of content parts",
+    }
 
     over_http = ("http_message", "custom_domain", "two_part_mapping", "named_stage", "rest_message")
     for name in (*over_http, "http_history", "function_url_message", "function_url_history"):
