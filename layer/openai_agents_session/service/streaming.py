@@ -47,6 +47,7 @@ from .ending import begin_anew, inherited
 from .observe import log_failure, logger, metrics, store_observer
 from .request import respond
 from .service import started
+from .shapes import Shape
 from .threads import are_exhausted
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def build_app(service: AgentService, settings: StreamSettings) -> Starlette:
         serving = Serving(service, event, invocation_of(request.headers, in_lambda=settings.in_lambda))
         if request.method == "POST" and not _is(request, "content-type", "application/json"):
             # A page of another site may send plain text to anyone, but JSON only to those who allow it.
-            return _response(respond(event, 415, {"error": "the content type must be application/json"}))
+            return _response(respond(event, Shape.HTTP, 415, {"error": "the content type must be application/json"}))
         if request.method == "POST" and _is(request, "accept", "text/event-stream"):
             return await serving.stream(settings.heartbeat_seconds)
         return _response(await serving.answer())
@@ -208,7 +209,7 @@ class Serving:
             return self._service.serve(self._event, context, run=self._run, watch=watch)
         except Exception as error:  # noqa: BLE001 - whatever it is, the client is told that it is over
             log_failure("the request failed", error)
-            return respond(self._event, 500, {"error": "the function failed"})
+            return respond(self._event, Shape.HTTP, 500, {"error": "the function failed"})
         finally:
             store_observer.flush()
             metrics.flush_metrics()
@@ -258,7 +259,7 @@ def event_of(request: HttpRequest, body: bytes, *, in_lambda: bool) -> dict[str,
         in_lambda: Whether to believe the adapter's headers.
     """
     path = request.scope["raw_path"].decode("ascii")
-    verified = json.loads(request.headers.get(REQUEST_CONTEXT, "{}")) if in_lambda else {}
+    verified = _told(request.headers, REQUEST_CONTEXT) if in_lambda else {}
     return {
         "version": "2.0",
         "routeKey": "$default",
@@ -273,9 +274,18 @@ def event_of(request: HttpRequest, body: bytes, *, in_lambda: bool) -> dict[str,
 
 def invocation_of(headers: Mapping[str, str], *, in_lambda: bool) -> Invocation:
     """The invocation that a request is, by the adapter's header; outside Lambda it has a fixed time."""
-    told = json.loads(headers.get(LAMBDA_CONTEXT, "{}")) if in_lambda else {}
+    told = _told(headers, LAMBDA_CONTEXT) if in_lambda else {}
     deadline = told["deadline"] / 1000 if "deadline" in told else time.time() + SECONDS_OUTSIDE_LAMBDA
     return Invocation(told.get("request_id") or str(uuid.uuid4()), deadline)
+
+
+def _told(headers: Mapping[str, str], name: str) -> dict[str, Any]:
+    """What the adapter says in a header: an object, or nothing."""
+    try:
+        told = json.loads(headers.get(name, "{}"))
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 @cache
