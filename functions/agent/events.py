@@ -25,6 +25,8 @@ from urllib.parse import unquote
 
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 
+from sendable import clean
+
 Action = Literal["message", "continue", "approve", "reject", "discard", "approvals", "history", "clear"]
 
 DECISIONS: frozenset[Action] = frozenset({"approve", "reject", "discard"})
@@ -132,7 +134,7 @@ def respond(event: Mapping[str, Any], status: int, body: Mapping[str, Any]) -> d
         status: The HTTP status; a direct invocation finds it in the answer's `status`.
         body: The answer.
     """
-    answer = {"status": status, **body}
+    answer: dict[str, Any] = clean({"status": status, **body})
     if not (isinstance(event, dict) and is_http(event)):
         return answer
     headers = {"content-type": "application/json", "cache-control": "no-store"}
