@@ -14,6 +14,7 @@ reasoned       the same call or output id twice, arguments that are no JSON obje
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections.abc import Iterator
