@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aws_durable_execution_sdk_python_testing import DurableFunctionTestResult, DurableFunctionTestRunner
+from aws_durable_execution_sdk_python_testing import DurableFunctionTestResult
 
 from openai_agents_session import DynamoDBSession
 from openai_agents_session.durable import DurableOptions
 from openai_agents_session.turns import INTERRUPTED
-from tests.support.durable_worker import Job, invoked_elsewhere
+from tests.support.durable_worker import Job, invoked_elsewhere, service_for
 from tools.emulation.engines import Engine
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def job(engine: Engine, table: str, tmp_path: Path) -> Job:
 def played(job: Job) -> DurableFunctionTestResult:
     """The job, from its beginning to its end."""
     job.folder.mkdir(exist_ok=True)
-    with DurableFunctionTestRunner(invoked_elsewhere(job), poll_interval=0.05) as runner:
+    with service_for(invoked_elsewhere(job)) as runner:
         return runner.run(input=json.dumps({"message": "Go."}), execution_timeout=100)
 
 
@@ -57,7 +57,7 @@ async def test_killed_at_any_point(job: Job, client: DynamoDBClient, sample: Sam
     assert whole.effects.of("tool") == dict.fromkeys(TOOLS, 1)
     points = whole.points
 
-    for point in sample(range(len(points)), 3):
+    for point in sample(range(len(points)), 12):
         trial = trial_of(job, point)
         result = played(trial)
         assert result.result == answer, points[point]
@@ -84,7 +84,7 @@ async def test_killed_at_any_point_with_tools_that_may_run_again(
     played(whole)
     expected = await history(client, whole)
 
-    for point in sample(range(len(whole.points)), 8):
+    for point in sample(range(len(whole.points)), 5):
         trial = trial_of(job, point, options=options)
         assert played(trial).error is None
         assert await history(client, trial) == expected
@@ -99,7 +99,7 @@ async def test_killed_twice(job: Job, client: DynamoDBClient, sample: Sample) ->
     expected = await history(client, whole)
     pairs = [(first, first + later) for first in range(len(whole.points)) for later in (1, 3, 8)]
 
-    for first, second in sample(pairs, 6):
+    for first, second in sample(pairs, 4):
         trial = trial_of(job, first, second)
         assert played(trial).error is None
         stored = await history(client, trial)

@@ -14,7 +14,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -27,6 +28,7 @@ from aws_durable_execution_sdk_python.execution import (
     DurableExecutionInvocationInputWithClient,
 )
 from aws_durable_execution_sdk_python.lambda_service import DurableServiceClient
+from aws_durable_execution_sdk_python_testing import DurableFunctionTestRunner
 
 from openai_agents_session import StorageOptions, durable
 from openai_agents_session.environment import EnvironmentSettings, ExecutionEnvironment
@@ -117,6 +119,17 @@ class PipedService(DurableServiceClient):
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+
+@contextmanager
+def service_for(handler: Callable[[Any, Any], Any]) -> Iterator[DurableFunctionTestRunner]:
+    """AWS's test runner for a function; what it leaves open is closed, too."""
+    runner = DurableFunctionTestRunner(handler, poll_interval=0.05)
+    try:
+        with runner:
+            yield runner
+    finally:
+        runner._scheduler._loop.close()
 
 
 def invoked_elsewhere(job: Job) -> Callable[[Any, Any], Any]:

@@ -55,6 +55,9 @@ _LONGEST_RETRY_SECONDS = 300
 # What a replay may ask for later, or not again: these run beside a model call, or depend on the invocation.
 _UNORDERED = ("guardrail ", "pause ")
 
+# Of these several run at a time.
+_BESIDE = ("tool ", "handoff ", "mcp ")
+
 _logger = logging.getLogger(__name__)
 
 
@@ -197,7 +200,7 @@ class Operations:
 
     async def all_asked(self) -> None:
         """The run is at its end: everything that is recorded must have been asked for."""
-        self._check_asked("its end")
+        self._check_asked("its answer")
         if self.ended.done():
             await self._never()
 
@@ -266,17 +269,15 @@ class Operations:
     def _ask(self, name: str, *, is_phase: bool) -> None:
         label = self._label(name)
         self._asked.add(label)
-        if is_phase and label not in self._recorded:
-            self._check_asked(name)
+        if label not in self._recorded and not name.startswith(_UNORDERED):
+            self._check_asked(name, () if is_phase else _BESIDE)
 
-    def _check_asked(self, what: str) -> None:
-        missed = sorted(
-            label.removeprefix(f"{self._run}/")
-            for label in self._recorded.keys() - self._asked
-            if not label.removeprefix(f"{self._run}/").startswith(_UNORDERED)
-        )
+    def _check_asked(self, what: str, beside: tuple[str, ...] = ()) -> None:
+        """Something new comes next: what is recorded must have been asked for, except what runs beside it."""
+        names = (label.removeprefix(f"{self._run}/") for label in self._recorded.keys() - self._asked)
+        missed = sorted(name for name in names if not name.startswith(_UNORDERED + beside))
         if missed:
-            self.end(_mismatch(f"comes to {what} without {', '.join(missed[:3])}"))
+            self.end(_mismatch(f"comes to {what!r} without {', '.join(missed[:3])}"))
 
     async def _readied(self, name: str) -> None:
         """Before anything new: the invocation has time for it, and the session is the run's."""

@@ -220,7 +220,7 @@ class _Invocation:
         self._context = context
         self._large = LargeResults(work.session, work.run_name)
         self._turn = DurableTurn(work.session, work.run_name, work.message, self._seconds_left)
-        self._operations = Operations(context, work.name, self._large, work.options, self._turn.hold)
+        self._operations = Operations(context, work.name, self._large, work.options, self._turn.ready)
         self._turn.guard = self._operations.or_end
         self._agents = DurableAgents(self._operations, work.options)
 

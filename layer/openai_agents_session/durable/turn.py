@@ -80,7 +80,7 @@ class DurableTurn:
         self._delivery = self._delivery_of(0, None)
         self._outcome: Outcome | None = None
         self._lock = asyncio.Lock()
-        self._is_held = self._is_over = self._is_parked = False
+        self._is_held = self._is_over = self._is_parked = self._is_open = False
 
     # --- the SDK's protocol ------------------------------------------------------------------------------------------
 
@@ -119,8 +119,19 @@ class DurableTurn:
 
     # --- taking the session ------------------------------------------------------------------------------------------
 
+    async def ready(self) -> None:
+        """Take the session, before anything new is done: what is stored has to be what the run stored.
+
+        Raises:
+            LeaseUnavailableError: Another turn is running.
+            TurnLostError: The session went on without the run.
+        """
+        await self.hold()
+        if not self._is_over and len(self._stored) > len(self._own) and self._is_open:
+            raise self._lost("it has items that the run has not stored")
+
     async def hold(self) -> None:
-        """Take the session, before anything new is done. Does nothing when it is held, or the turn is done.
+        """Take the session. Does nothing when it is held, or the turn is done.
 
         Raises:
             LeaseUnavailableError: Another turn is running.
@@ -156,6 +167,7 @@ class DurableTurn:
         self._log = head.turns
         before = first - self._history_from
         self._history, self._stored = items[:before], items[before:]
+        self._is_open = True
         self._is_over = self._was_done()
         if not self._is_over and self._stored[: len(self._message)] != self._message:
             raise self._lost(f"it has {head.count} items, and not the message of the run at {first}")
@@ -261,10 +273,12 @@ class DurableTurn:
         self._is_over = True
 
     async def give_up(self) -> None:
-        """Give back what is held: the session is not the run's any more."""
+        """Give back what is held: the session is not the run's any more, and nothing waits for a decision on it."""
         if self._is_held:
             await self._session._release_lease()
             self._is_held = False
+        if self._delivery.decides is not None:
+            await PendingRuns(self._session).settle(self._delivery.decides)
 
     async def _ended(self, outcome: Outcome, waiting: str | None = None) -> None:
         await self.hold()
