@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
-from identity import stored_id
+from openai_agents_session.service.identity import stored_id
 from tests.support.agent import Stage, body, event
 from tools.emulation.rie import Emulator
 

@@ -125,7 +125,7 @@ def test_every_route_and_setting_of_the_agent_is_listed() -> None:
     routes = {each["Properties"]["RouteKey"] for each in resources if each["Type"] == "AWS::ApiGatewayV2::Route"}
     assert {route for route in routes if f"`{route}" not in page} == set()
     read = re.compile(r"""(?:get|_flag|_seconds)\((?:variables, )?"([A-Z_]{6,})""")
-    sources = "".join(path.read_text() for path in (ROOT / "functions" / "agent").glob("*.py"))
+    sources = "".join(path.read_text() for path in (ROOT / "layer" / "openai_agents_session" / "service").glob("*.py"))
     section = page.split("## Settings")[1].split("\n## ")[0]
     ours = {name for name in read.findall(sources) if not name.startswith(("AWS_LAMBDA", "_X_AMZN"))}
     assert len(ours) > 8

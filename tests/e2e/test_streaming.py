@@ -252,7 +252,7 @@ def test_the_page_is_served_where_it_is_asked_for_and_lets_nothing_in(client: Cl
 
 
 def test_the_page_loads_nothing_from_elsewhere_and_never_writes_markup() -> None:
-    page = (ROOT / "functions" / "agent" / "page.html").read_text()
+    page = (ROOT / "layer" / "openai_agents_session" / "service" / "page.html").read_text()
     assert "http://" not in page.replace("http://www.w3.org/2000/svg", "")
     assert "https://" not in page
     for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "srcdoc", "setHTML"):

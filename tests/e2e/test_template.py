@@ -14,6 +14,7 @@ import yaml
 
 from tools.emulation.sam import ROOT, expand, expand_each, lint, sam
 
+SERVICE = ROOT / "layer" / "openai_agents_session" / "service"
 SECRET = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:openai-AbCdEf"
 WEB_ADAPTER = "arn:aws:lambda:eu-central-1:753240598075:layer:LambdaAdapterLayerX86:27"
 TABLE_KEY, STACK_KEY, MODEL_KEY = (f"arn:aws:kms:eu-central-1:123456789012:key/{name}" for name in "tsm")
@@ -236,7 +237,7 @@ def test_the_api_limits_its_callers_and_writes_an_access_log_that_says_nothing_o
 
 def emitted_metrics() -> set[str]:
     """What the function's code counts and measures."""
-    sources = [file.read_text() for file in (ROOT / "functions" / "agent").glob("*.py")]
+    sources = [file.read_text() for file in SERVICE.glob("*.py")]
     names = {name for text in sources for name in re.findall(r'(?:count|measure|_sums\[)\(?"([A-Z]\w+)"', text)}
     names |= {name for text in sources for name in re.findall(r'^    "\w+": "([A-Z]\w+)",$', text, re.MULTILINE)}
     names |= {
@@ -288,17 +289,22 @@ def test_a_key_that_the_provider_refuses_is_told_by_the_name_of_its_clients_erro
 
 REFUSED_KEY = """
 from types import SimpleNamespace
-import app, events, failures, keys, openai
+import openai
+from openai_agents_session.service import failures, keys, service
 response = SimpleNamespace(request=None, status_code=401, headers={})
 wrong = openai.AuthenticationError("Incorrect API key", response=response, body=None)
 for cause in (wrong, keys.KeyUnavailableError("there is none")):
-    app.refuse({}, failures.failure_of(cause))
+    service.refuse({}, failures.failure_of(cause))
 """
 
 
 def test_the_functions_log_of_a_refused_key_is_what_the_filter_counts() -> None:
-    path = f"{ROOT / 'functions' / 'agent'}:{ROOT / 'layer'}"
-    variables = {"PYTHONPATH": path, "POWERTOOLS_SERVICE_NAME": "agent", "POWERTOOLS_METRICS_NAMESPACE": "agent"}
+    variables = {
+        "PYTHONPATH": str(ROOT / "layer"),
+        "POWERTOOLS_SERVICE_NAME": "agent",
+        "POWERTOOLS_METRICS_NAMESPACE": "agent",
+        "LOG_LEVEL": "ERROR",  # the filter counts at every level that the template lets the log have
+    }
     done = subprocess.run(
         [sys.executable, "-c", REFUSED_KEY], env=variables, capture_output=True, text=True, check=True
     )
@@ -388,7 +394,7 @@ def test_the_streaming_function_exists_only_with_an_adapter() -> None:
 
 
 def test_the_streaming_function_is_told_all_that_it_reads() -> None:
-    source = (ROOT / "functions" / "agent" / "streaming.py").read_text()
+    source = (SERVICE / "streaming.py").read_text()
     read = set(re.findall(r'environ\.get\("(\w+)"\)', source))
     assert read == {"SERVE_PAGE", "HEARTBEAT_SECONDS", "PORT"}
     streaming = expand(**VARIANTS[5]).resources["StreamingFunction"]["Properties"]
@@ -404,7 +410,7 @@ def test_the_api_has_the_routes_of_the_sample_events() -> None:
 
 def test_the_function_is_told_all_that_it_reads() -> None:
     sources = [
-        ROOT / "functions" / "agent" / "settings.py",
+        SERVICE / "settings.py",
         ROOT / "layer" / "openai_agents_session" / "environment.py",
     ]
     read = {

@@ -52,7 +52,7 @@ class TurnStage:
             turn_seconds: The time of an invocation, its start excluded.
             **variables: More environment variables, or others.
         """
-        folders = [TURN_FUNCTION, rie.FUNCTION, rie.built_layer()]
+        folders = [TURN_FUNCTION, rie.built_layer()]
         told = {
             "MODEL_PROVIDER": "openai",
             "MODEL_BASE_URL": self.model.base_url,

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from openai_agents_session.errors import AccessDeniedError, ContentionError, InvalidInputError, UnavailableError
+from openai_agents_session.service.actions import ACTIONS
 
 FUNCTION = Path(__file__).resolve().parents[2] / "functions" / "agent"
 HTTP_HISTORY = json.loads((FUNCTION.parents[1] / "events" / "http_history.json").read_text())
@@ -37,11 +38,11 @@ def app(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("app")
 
 
-def failing_with(app: ModuleType, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+def failing_with(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     async def fail(_: object) -> dict[str, Any]:
         raise error
 
-    monkeypatch.setitem(app.ACTIONS, "history", fail)
+    monkeypatch.setitem(ACTIONS, "history", fail)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +56,7 @@ def failing_with(app: ModuleType, monkeypatch: pytest.MonkeyPatch, error: Except
 def test_what_the_caller_can_act_on_is_answered(
     app: ModuleType, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
 ) -> None:
-    failing_with(app, monkeypatch, error)
+    failing_with(monkeypatch, error)
     direct = app.handler({"session_id": "ada", "action": "history"}, Context())
     over_http = app.handler(HTTP_HISTORY, Context())
     assert direct["status"] == over_http["statusCode"] == json.loads(over_http["body"])["status"] == status
@@ -66,7 +67,7 @@ def test_what_the_caller_can_act_on_is_answered(
 def test_what_is_wrong_with_the_function_is_raised_so_that_lambda_counts_it(
     app: ModuleType, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    failing_with(app, monkeypatch, error)
+    failing_with(monkeypatch, error)
     with pytest.raises(type(error)):
         app.handler({"session_id": "ada", "action": "history"}, Context())
 
@@ -78,11 +79,11 @@ def test_the_agents_sdk_is_imported_before_the_first_request_only_where_nobody_w
     start: str, imported: bool
 ) -> None:
     code = "import sys, app; print('agents' in sys.modules)"
-    variables = {"AWS_LAMBDA_INITIALIZATION_TYPE": start, "POWERTOOLS_TRACE_DISABLED": "true"}
+    variables = {"AWS_LAMBDA_FUNCTION_NAME": "agent", "AWS_LAMBDA_INITIALIZATION_TYPE": start}
     ended = subprocess.run(
         [sys.executable, "-c", code],
         cwd=FUNCTION,
-        env=os.environ | variables,
+        env=os.environ | variables | {"POWERTOOLS_TRACE_DISABLED": "true"},
         capture_output=True,
         text=True,
         check=True,

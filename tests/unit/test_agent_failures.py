@@ -17,9 +17,9 @@ from openai import (
     RateLimitError,
 )
 
-from endpoint import EndpointError, NoAnswerError
-from failures import failure_of
-from keys import KeyUnavailableError
+from openai_agents_session.service.endpoint import EndpointError, ModelTimeoutError, NoAnswerError
+from openai_agents_session.service.failures import failure_of
+from openai_agents_session.service.keys import KeyUnavailableError
 
 REQUEST = httpx2.Request("POST", "http://model/v1/responses")
 SAID = "what was said"
@@ -40,6 +40,7 @@ def caused(error: Exception, cause: Exception) -> Exception:
     [
         (MaxTurnsExceeded(SAID), 422, "max_turns"),
         (NoAnswerError(SAID), 502, "no_answer"),
+        (ModelTimeoutError(SAID), 504, "model_timeout"),
         (EndpointError(SAID), 502, "model_failed"),
         (ModelBehaviorError(SAID), 502, "model_failed"),
         (KeyUnavailableError(SAID), 502, "no_key"),

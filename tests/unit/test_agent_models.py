@@ -5,21 +5,28 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar, Literal
 
 import pytest
 from agents import Agent, Runner, SQLiteSession
 
-import agent as agent_module
 from agent import build_agent
-from events import RequestError
-from keys import KeyUnavailableError, key_in, read_api_key
-from models import SIGNATURE, OfflineModel
-from settings import DEFAULT_MODEL, Settings
+from offline import SIGNATURE, OfflineModel
+from openai_agents_session.service import running
+from openai_agents_session.service.context import TurnContext
+from openai_agents_session.service.endpoint import EndpointError
+from openai_agents_session.service.errors import RequestError
+from openai_agents_session.service.keys import KeyUnavailableError, key_in, read_api_key
+from openai_agents_session.service.models import whole
+from openai_agents_session.service.settings import DEFAULT_MODEL, Settings
+from openai_agents_session.service.setup import Setup
 
 OFFLINE = Settings("offline")
+SETUP = Setup(build_agent)
+TIME: Any = None
+CONTEXT = TurnContext("ada", None, "turn", TIME)
 
 
 async def take_turn(settings: Any, session: Any, message: str) -> Any:
@@ -30,12 +37,12 @@ async def take_turn(settings: Any, session: Any, message: str) -> Any:
 
     await session.add_items([{"content": message, "role": "user"}])
     session.step, session.output, session.answered = nothing, nothing, lambda _: None
-    return await agent_module.take_turn(settings, session)
+    return await running.take_turn(running.Work(SETUP, settings, CONTEXT), session)
 
 
 async def converse(*messages: str) -> list[str]:
     session = SQLiteSession("test")
-    answers = [(await take_turn(OFFLINE, session, message)).answer for message in messages]
+    answers = [(await take_turn(OFFLINE, session, message)).answer["answer"] for message in messages]
     session.close()
     return answers
 
@@ -97,7 +104,7 @@ async def test_streamed_it_says_the_same() -> None:
 
 
 def test_an_agent_is_made_once_for_the_same_settings() -> None:
-    assert build_agent(Settings("offline")) is build_agent(Settings("offline"))
+    assert running.cast_of(SETUP, Settings("offline")) is running.cast_of(SETUP, Settings("offline"))
 
 
 class _Endpoint(BaseHTTPRequestHandler):
@@ -183,7 +190,7 @@ async def test_a_model_with_a_network_is_asked_with_its_name_and_the_key(
     session = SQLiteSession("test")
     turn = await take_turn(Settings(provider, "small", base_url=endpoint), session, "Hello")
     session.close()
-    assert (turn.answer, turn.model) == ("small heard Hello", "small")
+    assert (turn.answer["answer"], turn.model) == ("small heard Hello", "small")
     assert (turn.input_tokens, turn.output_tokens) == (5, 7)
     assert _Endpoint.requests == [(path, "Bearer sk-test")]
 
@@ -203,8 +210,8 @@ async def test_a_model_that_cannot_be_reached_is_a_502_that_keeps_the_details_to
 @pytest.mark.parametrize(
     ("variables", "settings"),
     [
-        ({}, Settings("offline", DEFAULT_MODEL)),
-        ({"MODEL_PROVIDER": "", "MODEL_NAME": ""}, Settings("offline", DEFAULT_MODEL)),
+        ({}, Settings("openai", DEFAULT_MODEL)),
+        ({"MODEL_PROVIDER": "", "MODEL_NAME": ""}, Settings("openai", DEFAULT_MODEL)),
         (
             {"MODEL_PROVIDER": "openai", "MODEL_NAME": "m", "OPENAI_API_KEY_SECRET": "s"},
             Settings("openai", "m", api_key_secret="s"),
@@ -225,20 +232,21 @@ def test_the_model_is_chosen_by_variables(variables: dict[str, str], settings: S
 )
 def test_a_wrong_variable_is_named(variables: dict[str, str], name: str) -> None:
     with pytest.raises(ValueError, match=name):
-        Settings.from_environ(variables)
+        build_agent(Settings.from_environ(variables))
 
 
 def test_the_key_comes_from_where_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    from aws_lambda_powertools.utilities import parameters
+    from aws_lambda_powertools.utilities.parameters import SecretsProvider, SSMProvider
 
     asked: list[tuple[str, dict[str, Any]]] = []
 
-    def answer(name: str, **options: Any) -> str:
+    def answer(provider: Any, name: str, **options: Any) -> str:
         asked.append((name, options))
         return "sk-stored\n"
 
-    monkeypatch.setattr(parameters, "get_secret", answer)
-    monkeypatch.setattr(parameters, "get_parameter", answer)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setattr(SecretsProvider, "get", answer)
+    monkeypatch.setattr(SSMProvider, "get", answer)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-shell")
     assert read_api_key(Settings("openai", api_key_secret="secret")) == "sk-stored"
     assert read_api_key(Settings("openai", api_key_parameter="/parameter")) == "sk-stored"
@@ -280,3 +288,41 @@ def test_what_holds_no_key_is_refused_and_not_repeated(stored: str) -> None:
     with pytest.raises(KeyUnavailableError) as refusal:
         key_in(stored)
     assert "password" not in str(refusal.value)
+
+
+def chunk(finish_reason: str, content: str = "Hello") -> bytes:
+    choice = {"index": 0, "delta": {"content": content}, "finish_reason": "STOP"}
+    return f"data: {json.dumps({'choices': [choice]})}\n\n".replace('"STOP"', finish_reason).encode()
+
+
+async def read(*pieces: bytes) -> bytes:
+    async def stream() -> AsyncIterator[bytes]:
+        for piece in pieces:
+            yield piece
+
+    return b"".join([piece async for piece in whole(stream())])
+
+
+OPEN = chunk("null")
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        chunk('"stop"'),
+        chunk('"tool_calls"').replace(b" ", b""),
+        b"data: [DONE]\n\n",
+        b"data:[DONE]",
+        b"data: [DONE]\r\n\r\n",
+    ],
+)
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+async def test_a_stream_is_whole_that_says_so_wherever_its_bytes_are_cut(end: bytes, size: int) -> None:
+    stream = OPEN + end
+    assert await read(*(stream[at : at + size] for at in range(0, len(stream), size))) == stream
+
+
+@pytest.mark.parametrize("stream", [b"", OPEN, OPEN[:-20], chunk("null", '"finish_reason": "stop"\ndata: [DONE]')])
+async def test_a_stream_is_not_whole_that_only_ends(stream: bytes) -> None:
+    with pytest.raises(EndpointError):
+        await read(stream)

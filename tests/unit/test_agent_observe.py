@@ -12,10 +12,10 @@ from agents.testing import ScriptedModel, assistant_message, function_call
 from aws_xray_sdk import global_sdk_config
 from aws_xray_sdk.core import xray_recorder
 
-import observe
-from observe import StoreObserver, log_answer, log_failure, span
 from openai_agents_session import Event
-from spans import SpanHooks
+from openai_agents_session.service import observe
+from openai_agents_session.service.observe import StoreObserver, log_answer, log_failure, span
+from openai_agents_session.service.spans import SpanHooks
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
         sums[name] = sums.get(name, 0) + value
 
     monkeypatch.setattr(observe, "count", add)
-    monkeypatch.setattr("spans.count", add)
+    monkeypatch.setattr("openai_agents_session.service.spans.count", add)
     return sums
 
 

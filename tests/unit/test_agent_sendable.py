@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sendable import INVALID_ARGUMENTS, PLACEHOLDER_ID, clean, clean_arguments, sendable, unicode
+from openai_agents_session.service.sendable import (
+    INVALID_ARGUMENTS,
+    PLACEHOLDER_ID,
+    clean,
+    clean_arguments,
+    sendable,
+    unicode,
+)
 
 HIGH, LOW = "\ud83d", "\ude00"
 USER = {"role": "user", "content": "Hello"}

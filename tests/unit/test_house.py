@@ -67,6 +67,13 @@ def test_nothing_of_the_library_imports_the_command() -> None:
             assert not any(to.startswith("cli.") for to in module.imports), name
 
 
+def test_nothing_of_the_library_imports_the_service() -> None:
+    """The service imports the library, never the other way round: the lean layer has not what it needs."""
+    for name, module in house().items():
+        if not name.startswith("service."):
+            assert not any(to.startswith("service.") for to in module.imports), name
+
+
 def test_one_file_sends_requests() -> None:
     """Only storage/table.py calls the DynamoDB client; the operator's command looks at the table itself besides."""
     callers: dict[str, set[str]] = {}

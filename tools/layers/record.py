@@ -18,7 +18,18 @@ import pkgutil
 import sys
 from pathlib import Path
 
-AGENT = ("app", "agent", "streaming", "agents.testing", "agents.extensions.memory.encrypt_session")
+SERVICE = (
+    "openai_agents_session.service",
+    "openai_agents_session.service.running",
+    "openai_agents_session.service.streaming",
+)
+AGENT = (
+    *SERVICE,
+    "app",
+    "agent",
+    "agents.testing",
+    "agents.extensions.memory.encrypt_session",
+)
 MODELS = ("agents.models.openai_responses", "agents.models.openai_chatcompletions", "openai.lib.bedrock")
 MCP = ("agents.mcp.server", "agents.mcp.manager", "mcp", "mcp.client", "mcp.server", "mcp.shared", "mcp.types")
 EXTENSIONS = ("handoff_filters", "handoff_prompt", "tool_output_trimmer", "memory", "models")

@@ -8,7 +8,6 @@ import http.client
 import json
 import os
 import time
-from functools import cache
 from typing import Any
 
 from agents import (
@@ -23,11 +22,12 @@ from agents import (
 )
 from agents.tool_context import ToolContext
 
-from models import build_model
-from settings import Settings
+from openai_agents_session.service.models import build_model
+from openai_agents_session.service.settings import Settings
 
 FORBIDDEN = "FORBIDDEN"
 SECRET = "SECRET"
+WITHOUT_EFFECTS = {"calculate"}
 
 
 def effect(context: ToolContext[None]) -> None:
@@ -89,7 +89,6 @@ async def nothing_secret(context: RunContextWrapper[None], agent: Any, output: A
     return GuardrailFunctionOutput(None, SECRET in str(output))
 
 
-@cache
 def build_agent(settings: Settings) -> Agent[None]:
     """The agent, in the version that AGENT_NAME and AGENT_WITHOUT (a tool's name) say is deployed."""
     tools: list[Tool] = [pay, slow, block, look_up, refund]

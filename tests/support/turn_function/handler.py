@@ -1,8 +1,7 @@
-"""The shipped function with an agent of the tests: its handler, but tools whose effects are counted outside.
+"""The service with an agent of the tests, whose tools' effects are counted outside.
 
-Lambda's runtime imports this folder first, and the function's own after it. Nothing in the function knows of tests: the
-one name that is replaced is what makes its agent. ``TURN_SECONDS`` shortens the time that an invocation has by its
-context, which the function's own start, slow on a busy machine, is then no part of.
+``TURN_SECONDS`` shortens the time that an invocation has by its context, which the function's own start, slow on a busy
+machine, is then no part of.
 """
 
 from __future__ import annotations
@@ -11,12 +10,10 @@ import os
 import time
 from typing import Any
 
-import agent
-from counted_agent import build_agent
+from counted_agent import WITHOUT_EFFECTS, build_agent
+from openai_agents_session.service import AgentService
 
-agent.build_agent = build_agent
-
-import app  # noqa: E402 - the agent is replaced before anything uses it
+service = AgentService(build_agent, without_effects=WITHOUT_EFFECTS)
 
 
 class ShortInvocation:
@@ -41,4 +38,5 @@ class ShortInvocation:
 
 def handler(event: Any, context: Any) -> Any:
     """Serve as the function does."""
-    return app.handler(event, ShortInvocation(context, float(os.environ["TURN_SECONDS"])))
+    short: Any = ShortInvocation(context, float(os.environ["TURN_SECONDS"]))
+    return service.handler(event, short)

@@ -12,7 +12,7 @@ A POST that accepts ``text/event-stream`` is answered by these, everything else 
 
 What is refused before the agent is at work has its HTTP status. Comments keep the connection open while nothing
 happens. On Lambda this runs behind the Lambda Web Adapter, which turns invocations into HTTP requests; on any other
-machine it is a plain web server. The request is served by `app.serve`, the same code as the other function's.
+machine it is a plain web server. The request is served by `AgentService.serve`, as the other function's are.
 
 **A client that goes away** changes nothing: the turn goes on to its end or its deadline, and what it brings is stored.
 Where the environment is frozen or ended before that, the lease runs out and the next turn puts the history in order.
@@ -41,16 +41,18 @@ from starlette.applications import Starlette
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from app import serve
-from events import respond
-from observe import log_failure, logger, metrics, store_observer
-from openai_agents_session.environment import environment
+from ..environment import environment
+from .observe import log_failure, logger, metrics, store_observer
+from .request import respond
+from .service import started
+from .shapes import Shape
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
     from starlette.requests import Request as HttpRequest
 
-    from steps import Watch
+    from .service import AgentService
+    from .steps import Watch
 
 T = TypeVar("T")
 
@@ -117,15 +119,20 @@ class Step:
 Answer = dict[str, Any]
 
 
-def build_app(settings: StreamSettings) -> Starlette:
-    """The web application."""
+def build_app(service: AgentService, settings: StreamSettings) -> Starlette:
+    """The web application.
+
+    Args:
+        service: What answers.
+        settings: How it is served.
+    """
 
     async def resources(request: HttpRequest) -> Response:
         event = event_of(request, await request.body(), in_lambda=settings.in_lambda)
-        serving = Serving(event, invocation_of(request.headers, in_lambda=settings.in_lambda))
+        serving = Serving(service, event, invocation_of(request.headers, in_lambda=settings.in_lambda))
         if request.method == "POST" and not _is(request, "content-type", "application/json"):
             # A page of another site may send plain text to anyone, but JSON only to those who allow it.
-            return _response(respond(event, 415, {"error": "the content type must be application/json"}))
+            return _response(respond(event, Shape.HTTP, 415, {"error": "the content type must be application/json"}))
         if request.method == "POST" and _is(request, "accept", "text/event-stream"):
             return await serving.stream(settings.heartbeat_seconds)
         return _response(await serving.answer())
@@ -145,13 +152,15 @@ class Serving:
     """One request, served on a thread while its coroutine runs on this event loop.
 
     Args:
+        service: What answers it.
         event: The request as a Lambda event.
         context: Its invocation.
     """
 
     _threads = ThreadPoolExecutor(MOST_REQUESTS, thread_name_prefix="serving")
 
-    def __init__(self, event: dict[str, Any], context: Invocation) -> None:
+    def __init__(self, service: AgentService, event: dict[str, Any], context: Invocation) -> None:
+        self._service = service
         self._event = event
         self._context = context
         self._loop = asyncio.get_running_loop()
@@ -185,10 +194,10 @@ class Serving:
         logger.clear_state()
         logger.append_keys(function_request_id=self._context.aws_request_id)
         try:
-            return serve(self._event, context, run=self._run, watch=watch)
+            return self._service.serve(self._event, context, run=self._run, watch=watch)
         except Exception as error:  # noqa: BLE001 - whatever it is, the client is told that it is over
             log_failure("the request failed", error)
-            return respond(self._event, 500, {"error": "the function failed"})
+            return respond(self._event, Shape.HTTP, 500, {"error": "the function failed"})
         finally:
             store_observer.flush()
             metrics.flush_metrics()
@@ -215,7 +224,7 @@ def event_of(request: HttpRequest, body: bytes, *, in_lambda: bool) -> dict[str,
         in_lambda: Whether to believe the adapter's headers.
     """
     path = request.scope["raw_path"].decode("ascii")
-    verified = json.loads(request.headers.get(REQUEST_CONTEXT, "{}")) if in_lambda else {}
+    verified = _told(request.headers, REQUEST_CONTEXT) if in_lambda else {}
     return {
         "version": "2.0",
         "routeKey": "$default",
@@ -230,9 +239,18 @@ def event_of(request: HttpRequest, body: bytes, *, in_lambda: bool) -> dict[str,
 
 def invocation_of(headers: Mapping[str, str], *, in_lambda: bool) -> Invocation:
     """The invocation that a request is, by the adapter's header; outside Lambda it has a fixed time."""
-    told = json.loads(headers.get(LAMBDA_CONTEXT, "{}")) if in_lambda else {}
+    told = _told(headers, LAMBDA_CONTEXT) if in_lambda else {}
     deadline = told["deadline"] / 1000 if "deadline" in told else time.time() + SECONDS_OUTSIDE_LAMBDA
     return Invocation(told.get("request_id") or str(uuid.uuid4()), deadline)
+
+
+def _told(headers: Mapping[str, str], name: str) -> dict[str, Any]:
+    """What the adapter says in a header: an object, or nothing."""
+    try:
+        told = json.loads(headers.get(name, "{}"))
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 @cache
@@ -262,13 +280,17 @@ def _is(request: HttpRequest, header: str, media_type: str) -> bool:
     return any(kind.partition(";")[0].strip() == media_type for kind in kinds)
 
 
-def main() -> None:
-    """Serve on the port that PORT names, until a signal ends it."""
-    import agent  # noqa: F401 - before anybody waits
+def serve_http(service: AgentService) -> None:
+    """Serve on the port that PORT names, until a signal ends it.
 
+    Args:
+        service: What answers.
+    """
+    service.setup.preload()  # before anybody waits
+    started()
     port = int(os.environ.get("PORT") or 8080)
     config = uvicorn.Config(
-        build_app(StreamSettings.from_environ()),
+        build_app(service, StreamSettings.from_environ()),
         host="127.0.0.1",
         port=port,
         access_log=False,
@@ -276,7 +298,3 @@ def main() -> None:
         timeout_graceful_shutdown=2,
     )
     environment.run(uvicorn.Server(config).serve())
-
-
-if __name__ == "__main__":
-    main()

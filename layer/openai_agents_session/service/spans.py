@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from agents import RunHooks
 
-from observe import count, span
+from .observe import count, span
 
 
 class SpanHooks(RunHooks[Any]):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-from events import RequestError
-from openai_agents_session.errors import (
+from ..errors import (
     ContentionError,
     DeadlineError,
     InvalidInputError,
@@ -17,6 +16,7 @@ from openai_agents_session.errors import (
     UnavailableError,
     WrongOwnerError,
 )
+from .errors import RequestError
 
 LONGEST_RETRY_AFTER_SECONDS = 5
 """A lease is held for as long as its invocation may last; most turns give it back long before."""
@@ -37,7 +37,7 @@ def refusal_for(error: SessionError) -> RequestError | None:
         case LeaseLostError():
             refusal = RequestError(409, "the session was cleared, or taken over, while this turn was running")
         case RunNotPendingError():
-            refusal = RequestError(409, "no such run waits for a decision")
+            refusal = RequestError(409, "no such run waits for a decision", code="not_pending")
         case DeadlineError():
             refusal = RequestError(504, "the time was over; what was completed is stored", to_continue=CONTINUE)
         case UnavailableError() | ContentionError():

@@ -10,8 +10,9 @@
                                                                          {"decision": "approve", "run_id": ...}
     the same with "reject" and "discard"                             the same with "reject" and "discard"
 
-A direct request may state an "owner" and an "idempotency_key"; over HTTP the authorizer and a header do. HTTP comes
-from an API Gateway HTTP API (payload 2.0) or a Function URL, which send the same event.
+A direct request may state an "owner" and an "idempotency_key"; over HTTP the authorizer and a header do. Who invokes
+the function asynchronously and wants to know of a refusal says "asynchronous": true, and the invocation fails. What
+sends HTTP, and what else may come: see `shapes`.
 """
 
 from __future__ import annotations
@@ -19,18 +20,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any, Literal, cast, get_args
-from urllib.parse import unquote
 
-from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
+from .errors import RequestError
+from .message import Message, checked
+from .shapes import Shape, http_request, response, shape_of
 
 Action = Literal["message", "continue", "approve", "reject", "discard", "approvals", "history", "clear"]
 
 DECISIONS: frozenset[Action] = frozenset({"approve", "reject", "discard"})
 """What can be decided on a run that waits."""
 
-MAX_MESSAGE_CHARACTERS = 100_000
 MAX_SESSION_ID_BYTES = 1_024
 MAX_NAME_CHARACTERS = 1_024
 MAX_CALLS = 100
@@ -38,26 +38,10 @@ DEFAULT_HISTORY_LIMIT = 100
 MAX_HISTORY_LIMIT = 1_000
 # Lambda answers with at most 6 MB, to which JSON inside JSON adds its escapes.
 MAX_ANSWER_BYTES = 4_000_000
+MAX_DATA_CHARACTERS = 1_000
 
 _SESSION_ACTIONS: dict[str, Action] = {"POST": "message", "GET": "history", "DELETE": "clear"}
 _APPROVAL_ACTIONS: dict[str, Action] = {"POST": "approve", "GET": "approvals"}
-_APPROVALS = "/approvals"
-
-
-class RequestError(Exception):
-    """A request that cannot be served.
-
-    Attributes:
-        status: The HTTP status that says why.
-        reason: The same for people; it tells nothing that the caller may not know.
-        details: What else the answer says. A "retry_after", in seconds, becomes a header as well.
-    """
-
-    def __init__(self, status: int, reason: str, **details: Any) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.reason = reason
-        self.details = details
 
 
 @dataclass(frozen=True)
@@ -67,39 +51,34 @@ class Request:
     Attributes:
         action: What to do.
         session_id: The conversation; the session library judges whether it is a good id.
-        message: What the user says; empty unless that is the action.
+        message: What the user says, a text or content parts; empty unless that is the action.
         limit: How many of the newest items of the history to return.
         owner: Whose session it is, if anybody's.
+        on_behalf_of: The owner of the session, if the caller decides for somebody else.
         idempotency_key: What names this delivery, if it is to be served once.
         run_id: The run to decide on; empty unless that is the action.
         call_ids: Which of its calls to decide on; none for all.
+        asynchronous: Whether nobody waits for the answer, so that only failing is noticed.
     """
 
     action: Action
     session_id: str
-    message: str = ""
+    message: Message = ""
     limit: int = DEFAULT_HISTORY_LIMIT
     owner: str | None = None
     idempotency_key: str | None = None
     run_id: str = ""
     call_ids: tuple[str, ...] = ()
+    asynchronous: bool = False
+    on_behalf_of: str | None = None
 
 
-def is_batch(event: Any) -> bool:
-    """Whether an event is a batch of a queue's messages."""
-    return isinstance(event, dict) and isinstance(event.get("Records"), list)
-
-
-def is_http(event: Mapping[str, Any]) -> bool:
-    """Whether an event came over HTTP."""
-    return "requestContext" in event
-
-
-def parse(event: Mapping[str, Any], caller: Callable[[Mapping[str, Any]], str | None] = lambda _: None) -> Request:
-    """Read a request from a Lambda event of either shape.
+def parse(event: Any, shape: Shape, caller: Callable[[Mapping[str, Any]], str | None] = lambda _: None) -> Request:
+    """Read a request from an event that one caller sent.
 
     Args:
-        event: The event.
+        event: The event, direct or over HTTP.
+        shape: Its form.
         caller: Tells who sends an HTTP event.
 
     Raises:
@@ -107,7 +86,7 @@ def parse(event: Mapping[str, Any], caller: Callable[[Mapping[str, Any]], str | 
     """
     if not isinstance(event, dict):
         raise RequestError(400, "the event must be a JSON object")
-    fields = _http_fields(event) | {"owner": caller(event)} if is_http(event) else event
+    fields = _http_fields(event, shape) | {"owner": caller(event)} if shape.is_http else event
     action = fields.get("action", "message")
     if action not in get_args(Action):
         raise RequestError(400, f"action must be one of {', '.join(get_args(Action))}")
@@ -115,69 +94,95 @@ def parse(event: Mapping[str, Any], caller: Callable[[Mapping[str, Any]], str | 
     return Request(
         action=cast(Action, action),
         session_id=_session_id(fields),
-        message=_message(fields) if action == "message" else "",
+        message=checked(fields.get("message")) if action == "message" else "",
         limit=_limit(fields.get("limit", DEFAULT_HISTORY_LIMIT)),
         owner=_name(fields, "owner"),
+        on_behalf_of=_name(fields, "on_behalf_of"),
         idempotency_key=_name(fields, "idempotency_key"),
         run_id=_text(fields, "run_id") if deciding else "",
         call_ids=_call_ids(fields.get("call_ids")) if deciding else (),
+        asynchronous=fields.get("asynchronous") is True,
     )
 
 
-def respond(event: Mapping[str, Any], status: int, body: Mapping[str, Any]) -> dict[str, Any]:
+def direct(message: Any, delivery: str) -> Any:
+    """The direct request in a message of a queue, a topic or a bus, whose delivery names it.
+
+    Raises:
+        RequestError: The message is none. One of HTTP's form has its answer, its caller and its name elsewhere.
+    """
+    if not isinstance(message, dict) or shape_of(message) is not Shape.DIRECT:
+        raise RequestError(400, 'a message must be a direct request, such as {"session_id": ..., "message": ...}')
+    return message | {"idempotency_key": delivery}
+
+
+def respond(event: Any, shape: Shape, status: int, body: Mapping[str, Any]) -> dict[str, Any]:
     """Give an answer the shape in which the event asked for it.
 
     Args:
         event: The event that is answered.
+        shape: Its form.
         status: The HTTP status; a direct invocation finds it in the answer's `status`.
         body: The answer.
     """
     answer = {"status": status, **body}
-    if not (isinstance(event, dict) and is_http(event)):
+    if not shape.is_http:
         return answer
     headers = {"content-type": "application/json", "cache-control": "no-store"}
     if "retry_after" in body:
         headers["retry-after"] = str(body["retry_after"])
-    return {
-        "statusCode": status,
-        "headers": headers,
-        "body": json.dumps(answer, ensure_ascii=False),
-    }
+    if "allow" in body:
+        headers["allow"] = ", ".join(body["allow"])
+    return response(event, shape, status, headers, answer)
 
 
 def newest_that_fit(items: list[Any], max_bytes: int = MAX_ANSWER_BYTES) -> list[Any]:
-    """The newest items of a history whose JSON together stays within a size in bytes."""
+    """The newest items of a history whose JSON together stays within a size in bytes.
+
+    Of an item that alone has half of that, such as a message with an image, the data is left out.
+    """
     kept: list[Any] = []
     for item in reversed(items):
-        max_bytes -= len(json.dumps(item))
+        size = len(json.dumps(item))
+        if size > max_bytes // 2:
+            item = _without_data(item)
+            size = len(json.dumps(item))
+        max_bytes -= size
         if max_bytes < 0:
             break
         kept.append(item)
     return kept[::-1]
 
 
-def _http_fields(event: dict[str, Any]) -> dict[str, Any]:
-    request = APIGatewayProxyEventV2(event)
-    try:
-        root, _, rest = request.path.lstrip("/").partition("/")
-        method, route = request.http_method, request.get("routeKey") or ""
-        decoded_id = request.path_parameters.get("session_id")
-        key = request.headers.get("idempotency-key")
-        limit = request.query_string_parameters.get("limit")
-        # A gateway's route has decoded the id; a Function URL knows no routes, and gives the path as it was sent.
-        about_approvals = (route if decoded_id else rest).endswith(_APPROVALS)
-    except (KeyError, TypeError, AttributeError):
-        raise RequestError(400, "this is not an HTTP event of payload format 2.0") from None
-    encoded_id = rest.removesuffix(_APPROVALS) if about_approvals else rest
-    if root != "sessions" or not encoded_id:
+def _without_data(value: Any) -> Any:
+    match value:
+        case dict():
+            return {name: _without_data(member) for name, member in value.items()}
+        case list():
+            return [_without_data(member) for member in value]
+        case str() if value.startswith("data:") and len(value) > MAX_DATA_CHARACTERS:
+            return f"(left out: {len(value)} characters of {value.partition(';')[0]})"
+    return value
+
+
+def _http_fields(event: dict[str, Any], shape: Shape) -> dict[str, Any]:
+    request = http_request(event, shape)
+    if not request.session_id:
         raise RequestError(404, "the only resources are /sessions/{session_id} and its /approvals")
-    actions = _APPROVAL_ACTIONS if about_approvals else _SESSION_ACTIONS
-    if method not in actions:
-        raise RequestError(405, f"use one of {', '.join(actions)}")
-    fields = {"action": actions[method], "session_id": decoded_id or unquote(encoded_id), "idempotency_key": key}
-    if method == "POST":
-        fields |= _posted(actions[method], _json_object(request))
-    return fields if limit is None else fields | {"limit": limit}
+    actions = _APPROVAL_ACTIONS if request.about_approvals else _SESSION_ACTIONS
+    if request.method not in actions:
+        raise RequestError(405, f"use one of {', '.join(actions)}", allow=list(actions))
+    action = actions[request.method]
+    fields: dict[str, Any] = {
+        "action": action,
+        "session_id": request.session_id,
+        "idempotency_key": request.headers.get("idempotency-key"),
+    }
+    if request.method == "POST":
+        fields |= _posted(action, _json_object(request.body))
+    if request.about_approvals and "owner" in request.query:
+        fields["on_behalf_of"] = request.query["owner"]
+    return fields | {"limit": request.query["limit"]} if "limit" in request.query else fields
 
 
 def _posted(action: Action, body: dict[str, Any]) -> dict[str, Any]:
@@ -186,24 +191,18 @@ def _posted(action: Action, body: dict[str, Any]) -> dict[str, Any]:
         return {"action": "continue"} if body.get("continue") is True else {"message": body.get("message")}
     if body.get("decision") not in sorted(DECISIONS):
         raise RequestError(400, f"decision must be one of {', '.join(sorted(DECISIONS))}")
-    return {"action": body["decision"], "run_id": body.get("run_id"), "call_ids": body.get("call_ids")}
+    fields = {"action": body["decision"], "run_id": body.get("run_id"), "call_ids": body.get("call_ids")}
+    return fields | {"on_behalf_of": body.get("owner")}
 
 
-def _json_object(request: APIGatewayProxyEventV2) -> dict[str, Any]:
+def _json_object(text: bytes | str) -> dict[str, Any]:
     try:
-        body = request.json_body
-    except (ValueError, TypeError, AttributeError, RecursionError):  # not base64, not UTF-8, or not JSON
+        body = json.loads(text or "null")
+    except (ValueError, RecursionError):  # not UTF-8, or not JSON
         raise RequestError(400, "the body is not JSON") from None
     if not isinstance(body, dict):
         raise RequestError(400, 'the body must be a JSON object such as {"message": "Hello"}')
     return body
-
-
-def _message(fields: Mapping[str, Any]) -> str:
-    message = _text(fields, "message")
-    if len(message) > MAX_MESSAGE_CHARACTERS:
-        raise RequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"message exceeds {MAX_MESSAGE_CHARACTERS} characters")
-    return message
 
 
 def _session_id(fields: Mapping[str, Any]) -> str:

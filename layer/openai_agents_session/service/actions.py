@@ -10,12 +10,12 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from events import Action, Request, RequestError, newest_that_fit
-from identity import stored_id
-from observe import count, measure, store_observer
-from openai_agents_session import DynamoDBSession, RunNotPendingError, StorageOptions, environment
-from openai_agents_session.runs import PendingRun, PendingRuns
-from openai_agents_session.turns import (
+from .. import environment
+from ..dynamodb import DynamoDBSession
+from ..errors import RunNotPendingError
+from ..options import StorageOptions
+from ..runs import PendingRun, PendingRuns
+from ..turns import (
     NOT_RUN,
     AlreadyDone,
     Awaiting,
@@ -32,16 +32,22 @@ from openai_agents_session.turns import (
     history_of,
     named_turn,
 )
-from refusals import LONGEST_RETRY_AFTER_SECONDS
-from sendable import clean
-from settings import ServiceSettings, Settings
-from threads import give_free_threads
+from .context import TurnContext
+from .errors import RequestError
+from .identity import stored_id
+from .observe import count, measure, store_observer
+from .refusals import LONGEST_RETRY_AFTER_SECONDS
+from .request import Action, Request, newest_that_fit
+from .sendable import clean
+from .settings import ServiceSettings, Settings
+from .setup import Setup
+from .threads import part_threads
 
 if TYPE_CHECKING:
     from agents import RunState
 
-    from agent import Turn
-    from steps import Watch
+    from .running import Turn, Work
+    from .steps import Watch
 
 OPTIONS = StorageOptions(observer=store_observer)
 
@@ -56,6 +62,7 @@ class Call:
         time: How long there is to do it.
         settings: How the service is set up.
         owner: Whose sessions it is about; None for those that belong to nobody.
+        setup: How the agent is made and run.
         watch: Is told what the agent does while it does it.
     """
 
@@ -64,6 +71,7 @@ class Call:
     time: InvocationTime
     settings: ServiceSettings
     owner: str | None
+    setup: Setup
     watch: Watch | None = None
 
     async def session(self) -> DynamoDBSession:
@@ -92,12 +100,12 @@ async def decide(call: Call) -> dict[str, Any]:
 
     A run is claimed once it is known that it can be resumed: a claimed one never runs again.
     """
-    from agent import resumable
+    from .running import resumable
 
     session = await call.session()
     runs = PendingRuns(session)
     run = await _run_to_decide(call, runs)
-    state = await resumable(Settings.from_environ(), run) if run else None
+    state = await resumable(_work(call), run) if run else None
     async with _turn(call, session, _decision(call, run), []) as met:
         if not isinstance(met, TurnJournal):
             return await _told(call, session, met)
@@ -129,18 +137,26 @@ def _asked(request: Request) -> str:
     return json.dumps([request.action, request.message, request.run_id, request.call_ids])
 
 
+def _work(call: Call) -> Work:
+    from .running import Work
+
+    context = TurnContext(call.request.session_id, call.owner, call.delivery, call.time)
+    return Work(call.setup, Settings.from_environ(), context, call.watch)
+
+
 def _turn(
     call: Call, session: DynamoDBSession, delivery: Delivery, message: list[Any]
 ) -> AbstractAsyncContextManager[TurnJournal | Meeting]:
     from agents.memory import SessionSettings
 
-    from agent import WITHOUT_EFFECTS
-
     # A model reads no more of the session than the settings say.
     session.session_settings = SessionSettings(limit=call.settings.history_limit)
-    give_free_threads()
-    wait_seconds = call.settings.lease_wait_seconds
-    return named_turn(session, call.time, delivery, message, without_effects=WITHOUT_EFFECTS, wait_seconds=wait_seconds)
+    part_threads()
+    options: Any = {
+        "without_effects": call.setup.without_effects,
+        "wait_seconds": call.settings.lease_wait_seconds,
+    }
+    return named_turn(session, call.time, delivery, message, **options)
 
 
 async def _run_to_decide(call: Call, runs: PendingRuns) -> PendingRun | None:
@@ -175,19 +191,19 @@ async def _wait(call: Call, journal: TurnJournal, run: PendingRun) -> dict[str, 
 
 async def _go_on(call: Call, journal: TurnJournal, runs: PendingRuns) -> dict[str, Any]:
     """Let the agent answer what is stored."""
-    from agent import take_turn
+    from .running import take_turn
 
     if journal.is_interrupted:
         await _run_that_waits(runs)
         await journal.go_on()
-    return await _answered(call, journal, runs, take_turn(Settings.from_environ(), journal, call.watch))
+    return await _answered(call, journal, runs, take_turn(_work(call), journal))
 
 
 async def _resume(
     call: Call, journal: TurnJournal, runs: PendingRuns, run: PendingRun, state: RunState[Any]
 ) -> dict[str, Any]:
     """Claim a run that can be resumed, and let the agent go on."""
-    from agent import resume_turn
+    from .running import resume_turn
 
     await journal.recall()
     calls = call.request.call_ids or tuple(pending.call_id for pending in run.approvals)
@@ -198,7 +214,7 @@ async def _resume(
         raise
     count("Approvals" if call.request.action == "approve" else "Rejections")
     try:
-        resumed = resume_turn(Settings.from_environ(), journal, run, state, call.watch)
+        resumed = resume_turn(_work(call), journal, run, state)
         return await _answered(call, journal, runs, resumed)
     finally:
         await runs.settle(run.run_id)  # whatever came of it: its tools may have run, it never runs again
@@ -225,7 +241,7 @@ async def _answered(
         return _body(call, journal.tools) | {"status": 202, "pending": _pending(run)}
     if not journal.is_ended:
         await journal.end(Outcome.REFUSED if taken.refused else Outcome.ANSWERED)
-    return _body(call, journal.tools) | {"answer": taken.answer} | ({"code": "refused"} if taken.refused else {})
+    return _body(call, journal.tools) | taken.answer | ({"code": "refused"} if taken.refused else {})
 
 
 def _body(call: Call, tools: list[str]) -> dict[str, Any]:
@@ -267,7 +283,7 @@ async def _told_again(call: Call, session: DynamoDBSession, turn: FinishedTurn) 
             items = await history_of(session, turn)
             if not items:
                 raise RequestError(410, "this was answered, and the answer has been removed since", code="cleared")
-            body = _body(call, called(items)) | {"answer": answer_in(items)}
+            body = _body(call, called(items)) | await _answer_in(call, session, items)
             return body | ({"code": "refused"} if turn.outcome is Outcome.REFUSED else {})
         case Outcome.WAITING:
             if run := await PendingRuns(session).get():
@@ -275,7 +291,7 @@ async def _told_again(call: Call, session: DynamoDBSession, turn: FinishedTurn) 
                 return _body(call, tools) | {"status": 202, "pending": _pending(run)}
             raise RequestError(409, "the run that this request waited for was decided on", code="decided")
         case Outcome.INPUT_BLOCKED | Outcome.OUTPUT_BLOCKED:
-            from failures import input_blocked, output_blocked
+            from .failures import input_blocked, output_blocked
 
             raise input_blocked() if turn.outcome is Outcome.INPUT_BLOCKED else output_blocked()
         case Outcome.CLEARED:
@@ -285,15 +301,11 @@ async def _told_again(call: Call, session: DynamoDBSession, turn: FinishedTurn) 
     raise RequestError(409, "this turn was given up; what it did is in the history", code="abandoned")
 
 
-def answer_in(items: list[Any]) -> str:
-    """The answer that a turn's items end with: the text of the last message, or what the last tool returned."""
-    last = items[-1]
-    if last.get("role") != "assistant":
-        return str(last.get("output", ""))
-    content = last["content"]
-    if isinstance(content, str):
-        return content
-    return "".join(str(part.get("text") or part.get("refusal") or "") for part in content)
+async def _answer_in(call: Call, session: DynamoDBSession, items: list[Any]) -> dict[str, Any]:
+    """The answer that a turn's items end with."""
+    from .answers import answer_of
+
+    return answer_of(await _work(call).speaker(session), items)
 
 
 async def read_approvals(call: Call) -> dict[str, Any]:
