@@ -51,7 +51,7 @@ def test_a_second_turn_at_the_same_time_is_told_when_to_come_again(
     model.delay_seconds = 2
     with calling(one, ask("ada-lovelace", "first")) as first:
         model.wait_for(1)
-        refused = other.invoke(ask("ada-lovelace", "second")).answer
+        refused = other.invoke(ask("ada-lovelace", "second") | hers).answer
         over_http = other.invoke(event("http_message")).answer
         elsewhere = other.invoke(ask("grace", "elsewhere")).answer
         assert other.invoke({"session_id": "ada-lovelace", "action": "history"}).answer["status"] == 200
