@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
+from openai_agents_session.storage.table import INDEX, INDEX_DEFINITIONS
 from tools import interrupts
 from tools.emulation import engines, rie
 from tools.emulation.meter import Bill
@@ -119,7 +120,8 @@ def new_tables(endpoint_url: str) -> Any:
     client.create_table(
         TableName=TABLE,
         KeySchema=[{"AttributeName": "session_id", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "session_id", "AttributeType": "S"}],
+        AttributeDefinitions=INDEX_DEFINITIONS,
+        GlobalSecondaryIndexes=[INDEX],
         BillingMode="PAY_PER_REQUEST",
     )
     return client

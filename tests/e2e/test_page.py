@@ -188,6 +188,48 @@ def test_a_call_is_decided_on_and_the_run_goes_on(
     assert page.client.get(path_of(page.session_id, "/approvals"))["pending"] is None
 
 
+def wants_two_refunds(messages: list[dict[str, Any]]) -> dict[str, Any]:
+    if messages[-1]["content"] != "Refund both.":
+        return says(f"You said: {messages[-1]['content']}")
+    first, second = (calls("issue_refund", f"call_{order}", order=order, amount=1) for order in ("A-1", "A-2"))
+    return first | {"tool_calls": first["tool_calls"] + second["tool_calls"]}
+
+
+def test_a_run_that_waits_is_discarded_and_the_conversation_goes_on(page: Page, model: StreamingModel) -> None:
+    model.reply = wants_two_refunds
+    page.send("Refund both.")
+    assert page.until(lambda: len(page.all(".ask")) == 2)
+    page.open()  # it can be discarded after a reload, too
+    page.press("Discard")
+    page.sees("The request was discarded", ".note")
+    page.settles()
+    assert page.all(".ask") == []
+    assert page.texts(".tool .state") == ["discarded"] * 2
+    assert page.client.get(path_of(page.session_id, "/approvals"))["pending"] is None
+    page.send("Never mind.")
+    page.sees("You said: Never mind.", ".assistant")
+    outputs = [item["output"] for item in page.client.history(page.session_id) if "output" in item]
+    assert len(outputs) == 2
+    assert all("has not run" in output for output in outputs)
+    assert complaints(page) == []
+
+
+def test_a_run_that_was_decided_on_elsewhere_is_not_discarded(page: Page, model: StreamingModel) -> None:
+    model.reply = wants_a_refund
+    page.send("Refund it.")
+    page.sees("May the agent call issue_refund?", ".ask")
+    run_id = page.client.get(path_of(page.session_id, "/approvals"))["pending"]["run_id"]
+    with page.client.ask(
+        "POST", path_of(page.session_id, "/approvals"), {"decision": "approve", "run_id": run_id}
+    ) as a:
+        assert len(list(a.events())) > 1
+    page.press("Discard")
+    page.sees("No such run waits for a decision", ".failed")
+    page.press("Load what is stored")
+    page.sees("Refunded 19.90 euros", ".assistant")
+    assert page.all(".ask, .failed") == []
+
+
 def test_a_call_that_was_decided_on_elsewhere_is_not_decided_on_again(page: Page, model: StreamingModel) -> None:
     model.reply = wants_a_refund
     page.send("Refund it.")

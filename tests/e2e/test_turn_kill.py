@@ -6,15 +6,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import subprocess
 import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
+from tests.support.agent import until
 from tests.support.turns import (
+    STREAMED,
     WARM_UP,
     TurnStage,
     ask,
@@ -26,7 +28,7 @@ from tests.support.turns import (
     turn_stage,
     warm_up,
 )
-from tools.emulation import faults
+from tools.emulation import faults, rie
 from tools.emulation.effects import When
 from tools.emulation.proxy import FaultProxy
 from tools.emulation.rie import Emulator, FunctionError, processes_of
@@ -122,10 +124,11 @@ async def count_requests(table: Table) -> int:
         return len(table.proxy.records)
 
 
-async def die(table: Table, trial: Trial) -> None:
+async def die(table: Table, trial: Trial, *, streamed: bool = False) -> None:
     """Take a turn in an environment of its own, which is killed at the trial's moment."""
     moment = trial.moment
-    with table.turns.environment(turn_seconds=TIMEOUT_SECONDS) as environment:
+    begin = table.turns.streaming if streamed else table.turns.environment
+    with begin(turn_seconds=TIMEOUT_SECONDS) as environment:
         await asyncio.to_thread(warm_up, environment)
         died = threading.Event()
 
@@ -187,21 +190,31 @@ def chosen(trials: list[Trial], *, exhaustive: bool) -> list[Trial]:
 async def test_what_is_killed_is_dead_and_has_no_effects_any_more(table: Table) -> None:
     with table.direct.environment() as environment:
         await asyncio.to_thread(warm_up, environment)
-        processes = processes_of(environment.process_id)
-        assert len(processes) == 2  # the emulator and the function's runtime
+        session = environment.process_id
+        assert len(processes_of(session)) == 2  # the emulator and the function's runtime
         table.direct.model.script = by_turn(calls("pay", amount=1), calls("pay", amount=2), says(ANSWER))
         table.direct.effects.on(1, "after", environment.kill)
         with pytest.raises((OSError, FunctionError, ValueError)):
             await asyncio.to_thread(environment.invoke, ask("dead", "Pay."))
-        assert [process for process in processes if Path(f"/proc/{process}/exe").exists()] == []
+        environment.kill()  # the caller may hear of it before the kill is done: this waits for it
+        assert processes_of(session) == []
         await asyncio.sleep(1)
         assert len(table.direct.effects.happened) == 1
         assert len(table.direct.model.seen) == 2  # the warm-up's and the first
 
 
-@pytest.mark.timeout(900)
+def test_nothing_of_an_environment_lives_on_that_starts_what_was_killed_again() -> None:
+    again = "while :; do sleep 60 & wait; done"
+    parent = subprocess.Popen(["/bin/sh", "-c", again], start_new_session=True)
+    assert until(10, lambda: len(processes_of(parent.pid)) == 2)
+    rie._kill_session(parent)
+    assert processes_of(parent.pid) == []
+
+
+@pytest.mark.timeout(3600)
+@STREAMED
 async def test_a_turn_that_is_killed_anywhere_has_every_effect_at_most_once(
-    table: Table, request: pytest.FixtureRequest, record_property: Any
+    table: Table, request: pytest.FixtureRequest, record_property: Any, streamed: bool
 ) -> None:
     table.direct.model.script = three_payments
     requests = await count_requests(table)
@@ -212,7 +225,7 @@ async def test_a_turn_that_is_killed_anywhere_has_every_effect_at_most_once(
     sample = chosen(trials, exhaustive=request.config.getoption("--exhaustive"))
     record_property("sample", f"{len(sample)} of {len(trials)} trials")
     for trial in sample:
-        await die(table, trial)
+        await die(table, trial, streamed=streamed)
     wrong: list[str] = []
     with table.direct.environment(turn_seconds=60) as environment:
         await asyncio.to_thread(warm_up, environment)

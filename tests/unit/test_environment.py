@@ -15,6 +15,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from openai_agents_session import EventLoopError, InvalidInputError
 from openai_agents_session.environment import EnvironmentSettings, ExecutionEnvironment
 
 SETTINGS = EnvironmentSettings("sessions", "eu-central-1", endpoint_url="http://127.0.0.1:9")
@@ -60,7 +61,7 @@ def test_settings_come_from_variables_and_an_empty_one_counts_as_unset(
     ],
 )
 def test_a_wrong_variable_is_named(wrong: dict[str, str], name: str) -> None:
-    with pytest.raises(ValueError, match=name):
+    with pytest.raises(InvalidInputError, match=name):
         EnvironmentSettings.from_environ(VARIABLES | wrong)
 
 
@@ -99,7 +100,7 @@ def test_run_inside_a_running_loop_is_refused_without_leaking_the_coroutine(envi
     async def inner() -> None:
         pytest.fail("must not start")
 
-    with pytest.raises(RuntimeError, match="already running"):
+    with pytest.raises(EventLoopError, match="already running"):
         environment.run(outer())
     gc.collect()  # a coroutine never awaited would warn now, and warnings fail the suite
 
@@ -108,7 +109,7 @@ def test_the_client_is_refused_to_another_loop(environment: ExecutionEnvironment
     async def elsewhere() -> None:
         await environment.client()
 
-    with pytest.raises(RuntimeError, match="another event loop"):
+    with pytest.raises(EventLoopError, match="another event loop"):
         asyncio.run(elsewhere())
 
 

@@ -26,14 +26,15 @@ import hashlib
 import json
 import os
 import re
+import socket
 import time
 import uuid
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast
 
 import uvicorn
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -44,16 +45,19 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from ..environment import environment
+from .ending import begin_anew, inherited
 from .errors import RequestError
 from .observe import log_failure, logger, metrics, store_observer
 from .request import respond
 from .service import refuse, started
 from .shapes import Shape
+from .threads import are_exhausted
 from .tokens import Tokens
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
     from starlette.requests import Request as HttpRequest
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from .service import AgentService
     from .steps import Watch
@@ -191,6 +195,8 @@ class Serving:
     """
 
     _threads = ThreadPoolExecutor(MOST_REQUESTS, thread_name_prefix="serving")
+    under_way: ClassVar[set[asyncio.Future[Answer]]] = set()
+    """What is being served; who asked may have gone away."""
 
     def __init__(self, service: AgentService, event: dict[str, Any], context: Invocation) -> None:
         self._service = service
@@ -201,16 +207,22 @@ class Serving:
 
     async def answer(self) -> Answer:
         """The whole answer at once."""
-        return await self._loop.run_in_executor(self._threads, self._serve)
+        return await self._begin()
 
     async def stream(self, heartbeat_seconds: float) -> Response:
         """The answer step by step, or at once if it is refused before there is any."""
-        serving = self._loop.run_in_executor(self._threads, partial(self._serve, self._watch))
+        serving = self._begin(self._watch)
         serving.add_done_callback(lambda done: self._steps.put_nowait(done.result()))
         first = await self._steps.get()
         if isinstance(first, dict) and first["statusCode"] >= 400:
             return _response(first)
         return EventSourceResponse(self._events(first), ping=cast(int, heartbeat_seconds), headers=STREAM_HEADERS)
+
+    def _begin(self, watch: Watch | None = None) -> asyncio.Future[Answer]:
+        serving = self._loop.run_in_executor(self._threads, partial(self._serve, watch))
+        self.under_way.add(serving)
+        serving.add_done_callback(self.under_way.discard)
+        return serving
 
     def _watch(self, name: str, data: dict[str, Any]) -> None:
         self._steps.put_nowait(Step(name, json.dumps(data, ensure_ascii=False)))
@@ -237,6 +249,29 @@ class Serving:
 
     def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+
+class EndsWhenExhausted:
+    """Tells when the process should end: tools hold too many of its threads, and everybody has their answer.
+
+    Args:
+        app: The web application.
+        end: Called when it should.
+    """
+
+    def __init__(self, app: ASGIApp, end: Callable[[], object]) -> None:
+        self._app, self._end = app, end
+        self._answering = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        self._answering += scope["type"] == "http"
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._answering -= scope["type"] == "http"
+            if not self._answering and not Serving.under_way and are_exhausted():
+                self._end()
 
 
 def last_steps(answer: Answer) -> list[Step]:
@@ -338,13 +373,15 @@ def serve_http(service: AgentService) -> None:
     """
     service.setup.preload()  # before anybody waits
     started()
-    port = int(os.environ.get("PORT") or 8080)
-    config = uvicorn.Config(
-        build_app(service, StreamSettings.from_environ()),
-        host="127.0.0.1",
-        port=port,
-        access_log=False,
-        log_level="warning",
-        timeout_graceful_shutdown=2,
-    )
-    environment.run(uvicorn.Server(config).serve())
+    listening = inherited() or socket.create_server(("127.0.0.1", int(os.environ.get("PORT") or 8080)))
+
+    def end() -> None:
+        config.timeout_graceful_shutdown = None  # who has connected in the meantime is served to the end
+        server.should_exit = True
+
+    app = EndsWhenExhausted(build_app(service, StreamSettings.from_environ()), end)
+    config = uvicorn.Config(app, access_log=False, log_level="warning", timeout_graceful_shutdown=2)
+    server = uvicorn.Server(config)
+    environment.run(server.serve(sockets=[listening.dup()]))  # which it closes, and with it no connection that waits
+    if are_exhausted():
+        begin_anew(listening)
