@@ -39,17 +39,21 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast
 import uvicorn
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from ..environment import environment
 from .ending import begin_anew, inherited
+from .errors import RequestError
 from .observe import log_failure, logger, metrics, store_observer
 from .request import respond
 from .sendable import clean
-from .service import started
+from .service import refuse, started
 from .shapes import Shape
 from .threads import are_exhausted
+from .tokens import Tokens
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -77,20 +81,34 @@ class StreamSettings:
 
     Attributes:
         serve_page: Whether ``GET /`` gives the chat page.
+        issuer: Whose tokens say who the caller is; empty: the adapter does.
+        audiences: For whom a token may be.
         heartbeat_seconds: After how long a silence a comment is sent.
         in_lambda: Whether the requests come from the Lambda Web Adapter, which nobody but Lambda reaches: only then is
             it believed what they say about the caller and the time.
     """
 
     serve_page: bool = False
+    issuer: str = ""
+    audiences: tuple[str, ...] = ()
     heartbeat_seconds: float = 10.0
     in_lambda: bool = False
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """Read the settings from SERVE_PAGE and HEARTBEAT_SECONDS."""
+        """Read the settings from SERVE_PAGE, HEARTBEAT_SECONDS, JWT_ISSUER and JWT_AUDIENCE.
+
+        Raises:
+            ValueError: There is an issuer and no audience.
+        """
+        issuer, audience = environ.get("JWT_ISSUER") or "", environ.get("JWT_AUDIENCE") or ""
+        audiences = tuple(name.strip() for name in audience.split(",") if name.strip())
+        if issuer and not audiences:
+            raise ValueError("JWT_ISSUER needs JWT_AUDIENCE: a token for another application would be accepted")
         return cls(
             serve_page=environ.get("SERVE_PAGE") == "true",
+            issuer=issuer,
+            audiences=audiences,
             heartbeat_seconds=float(environ.get("HEARTBEAT_SECONDS") or 10),
             in_lambda="AWS_LAMBDA_FUNCTION_NAME" in environ,
         )
@@ -131,9 +149,16 @@ def build_app(service: AgentService, settings: StreamSettings) -> Starlette:
         service: What answers.
         settings: How it is served.
     """
+    tokens = Tokens(settings.issuer, settings.audiences) if settings.issuer else None
 
     async def resources(request: HttpRequest) -> Response:
         event = event_of(request, await request.body(), in_lambda=settings.in_lambda)
+        if tokens is not None:
+            try:
+                claims = await asyncio.to_thread(tokens.claims, request.headers)
+            except RequestError as refusal:
+                return _response(refuse(event, refusal))
+            event["requestContext"]["authorizer"] = {"jwt": {"claims": claims}}
         serving = Serving(service, event, invocation_of(request.headers, in_lambda=settings.in_lambda))
         if request.method == "POST" and not _is(request, "content-type", "application/json"):
             # A page of another site may send plain text to anyone, but JSON only to those who allow it.
@@ -143,14 +168,22 @@ def build_app(service: AgentService, settings: StreamSettings) -> Starlette:
         return _response(await serving.answer())
 
     async def page(_: HttpRequest) -> Response:
-        html, headers = _page()
+        sign_in = await asyncio.to_thread(_sign_in, tokens)
+        html, headers = _page(_origin(sign_in.get("token_endpoint", "")))
         return HTMLResponse(html, headers=headers)
+
+    async def sign_in(_: HttpRequest) -> Response:
+        return JSONResponse(await asyncio.to_thread(_sign_in, tokens), headers={"cache-control": "no-store"})
 
     async def health(_: HttpRequest) -> Response:
         return JSONResponse({"status": 200}, headers={"cache-control": "no-store"})
 
     start = Route("/", page if settings.serve_page else health, methods=["GET"])
-    return Starlette(routes=[start, Route("/{path:path}", resources, methods=["GET", "POST", "DELETE"])])
+    # A page of another site may have a name that leads here: it is then of the same origin, but not of this name.
+    here = [] if settings.in_lambda else [Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])]
+    routes = [start, *([Route("/sign-in", sign_in, methods=["GET"])] if settings.serve_page else [])]
+    routes.append(Route("/{path:path}", resources, methods=["GET", "POST", "DELETE"]))
+    return Starlette(middleware=here, routes=routes)
 
 
 class Serving:
@@ -290,15 +323,32 @@ def _told(headers: Mapping[str, str], name: str) -> dict[str, Any]:
     return told if isinstance(told, dict) else {}
 
 
+def _sign_in(tokens: Tokens | None) -> dict[str, str]:
+    """What the page needs to sign people in; nothing where nobody has to."""
+    try:
+        return tokens.sign_in if tokens is not None else {}
+    except (OSError, ValueError, KeyError) as error:
+        log_failure("the tokens' issuer does not say how to sign in", error)
+        return {}
+
+
+def _origin(url: str) -> str:
+    return "/".join(url.split("/")[:3])
+
+
 @cache
-def _page() -> tuple[str, dict[str, str]]:
-    """The page, and the headers that let nothing run or load in it but what it brings."""
+def _page(issuer: str = "") -> tuple[str, dict[str, str]]:
+    """The page, and the headers that let nothing run or load in it but what it brings.
+
+    Args:
+        issuer: The origin that it may ask for a token besides.
+    """
     html = PAGE.read_text(encoding="utf-8")
     [style] = re.findall(r"<style>(.*?)</style>", html, re.DOTALL)
     [script] = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
     policy = (
         f"default-src 'none'; script-src {_source(script)}; style-src {_source(style)}; img-src data:; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        f"connect-src 'self' {issuer}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
     headers = {"content-security-policy": policy, "x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
     return html, headers | {"cache-control": "no-cache"}
