@@ -477,9 +477,9 @@ class SessionStore:
             if held is not None and held.until > now and log.open.ids[0] != delivery:
                 return Nothing(Held((held.until - now) / 1000))
             leased = replace(view.base, lease=Lease(view.commit, now + milliseconds), turns=log.taken_up(delivery))
-            return await self._put(view, leased, (leased.lease, leased.turns.open))
+            return await self.put(view, leased, (leased.lease, leased.turns.open))
 
-        outcome = await self._commit(transition, self.budget(), fenced=False, if_unknown=IfUnknown.REPEAT)
+        outcome = await self.commit(transition, self.budget(), fenced=False, if_unknown=IfUnknown.REPEAT)
         if not isinstance(outcome, tuple):
             refusal: Meeting = outcome
             return refusal
