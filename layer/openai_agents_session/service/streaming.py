@@ -22,26 +22,24 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import hashlib
 import json
 import os
-import re
 import time
 import uuid
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache, partial
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 import uvicorn
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.applications import Starlette
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ..environment import environment
+from . import page
 from .observe import log_failure, logger, metrics, store_observer
 from .request import respond
 from .service import started
@@ -55,7 +53,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PAGE = Path(__file__).parent / "page.html"
 REQUEST_CONTEXT = "x-amzn-request-context"
 LAMBDA_CONTEXT = "x-amzn-lambda-context"
 SECONDS_OUTSIDE_LAMBDA = 300.0
@@ -129,22 +126,18 @@ def build_app(service: AgentService, settings: StreamSettings) -> Starlette:
     async def resources(request: HttpRequest) -> Response:
         event = event_of(request, await request.body(), in_lambda=settings.in_lambda)
         serving = Serving(service, event, invocation_of(request.headers, in_lambda=settings.in_lambda))
-        if request.method == "POST" and not _is(request, "content-type", "application/json"):
+        if request.method in ("POST", "PATCH") and not _is(request, "content-type", "application/json"):
             # A page of another site may send plain text to anyone, but JSON only to those who allow it.
             return _response(respond(event, 415, {"error": "the content type must be application/json"}))
         if request.method == "POST" and _is(request, "accept", "text/event-stream"):
             return await serving.stream(settings.heartbeat_seconds)
         return _response(await serving.answer())
 
-    async def page(_: HttpRequest) -> Response:
-        html, headers = _page()
-        return HTMLResponse(html, headers=headers)
-
     async def health(_: HttpRequest) -> Response:
         return JSONResponse({"status": 200}, headers={"cache-control": "no-store"})
 
-    start = Route("/", page if settings.serve_page else health, methods=["GET"])
-    return Starlette(routes=[start, Route("/{path:path}", resources, methods=["GET", "POST", "DELETE"])])
+    start = page.routes() if settings.serve_page else [Route("/", health, methods=["GET"])]
+    return Starlette(routes=[*start, Route("/{path:path}", resources, methods=["GET", "POST", "PATCH", "DELETE"])])
 
 
 class Serving:
@@ -241,24 +234,6 @@ def invocation_of(headers: Mapping[str, str], *, in_lambda: bool) -> Invocation:
     told = json.loads(headers.get(LAMBDA_CONTEXT, "{}")) if in_lambda else {}
     deadline = told["deadline"] / 1000 if "deadline" in told else time.time() + SECONDS_OUTSIDE_LAMBDA
     return Invocation(told.get("request_id") or str(uuid.uuid4()), deadline)
-
-
-@cache
-def _page() -> tuple[str, dict[str, str]]:
-    """The page, and the headers that let nothing run or load in it but what it brings."""
-    html = PAGE.read_text(encoding="utf-8")
-    [style] = re.findall(r"<style>(.*?)</style>", html, re.DOTALL)
-    [script] = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
-    policy = (
-        f"default-src 'none'; script-src {_source(script)}; style-src {_source(style)}; img-src data:; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
-    headers = {"content-security-policy": policy, "x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
-    return html, headers | {"cache-control": "no-cache"}
-
-
-def _source(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _response(answer: Answer) -> Response:
