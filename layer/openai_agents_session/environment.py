@@ -27,12 +27,14 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import contextvars
 import logging
 import os
 import random
 import threading
-from collections.abc import Coroutine, Mapping
+import weakref
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -53,6 +55,9 @@ __all__ = ["EnvironmentSettings", "ExecutionEnvironment", "client", "environment
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
+
+_lasting: contextvars.ContextVar[bool] = contextvars.ContextVar("lasting", default=False)
+"""Whether a task that is made now belongs to the environment. Tasks inherit it from the task that makes them."""
 
 # What an invocation left running is cancelled, and may take this long to clean up before the invocation ends.
 _GRACE_SECONDS = 1.0
@@ -194,6 +199,27 @@ class ExecutionEnvironment:
         arguments = {"table_name": settings.table_name, "ttl_seconds": settings.ttl_seconds} | options
         return DynamoDBSession(session_id, await self.client(), **arguments)
 
+    @contextlib.contextmanager
+    def lasting(self) -> Iterator[None]:
+        """Tasks made in this block, and those that they make, belong to the environment and outlive the invocation.
+
+        For connections with tasks of their own, such as those to MCP servers. Lambda freezes them between invocations.
+        """
+        self._own_state().note_lasting_tasks()
+        token = _lasting.set(True)
+        try:
+            yield
+        finally:
+            _lasting.reset(token)
+
+    def on_close(self, close: Callable[[], Awaitable[None]]) -> None:
+        """Have something closed with the client: at the environment's end, and after a restore from a snapshot.
+
+        Args:
+            close: Called once, on the environment's event loop.
+        """
+        self._own_state().closers.append(close)
+
     def warm(self) -> None:
         """Make the client now, so that the first invocation (or a snapshot) finds the service model loaded."""
         self.run(self.client())
@@ -256,6 +282,9 @@ class _State:
     def __init__(self) -> None:
         self.pid = os.getpid()
         self.runner = asyncio.Runner()
+        self.closers: list[Callable[[], Awaitable[None]]] = []
+        self._lasting: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
+        self._notes_lasting = False
         self._making = asyncio.Lock()
         self._owned: OwnedClient | None = None
         self._loader: Any = None
@@ -275,13 +304,36 @@ class _State:
             session.register_component("data_loader", self._loader)
         return session
 
+    def note_lasting_tasks(self) -> None:
+        """Have the event loop tell lasting tasks from others when they are made: later, nothing tells."""
+        if self._notes_lasting:
+            return
+        self._notes_lasting = True
+
+        def make(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
+            task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, **options)
+            context = options.get("context")
+            if context.get(_lasting, False) if context is not None else _lasting.get():
+                self._lasting.add(task)
+            return task
+
+        self.runner.get_loop().set_task_factory(make)
+
     async def close_client(self) -> None:
+        closers, self.closers = self.closers, []
+        for close in closers:
+            try:
+                await close()
+            except Exception as error:  # noqa: BLE001 - what is left must be closed, too
+                logger.warning("something of the environment could not be closed: %s", type(error).__name__)
         owned, self._owned = self._owned, None
         if owned:
             await owned.close()
 
     def cancel_leftovers(self) -> None:
-        tasks = asyncio.all_tasks(self.runner.get_loop())
+        self._cancel(asyncio.all_tasks(self.runner.get_loop()) - set(self._lasting))
+
+    def _cancel(self, tasks: set[asyncio.Task[Any]]) -> None:
         if not tasks:
             return
         for task in tasks:
@@ -293,6 +345,7 @@ class _State:
     def close(self) -> None:
         self.cancel_leftovers()
         self.runner.run(self.close_client())
+        self._cancel(asyncio.all_tasks(self.runner.get_loop()))
         close_runner(self.runner)
 
 

@@ -101,6 +101,7 @@ def test_every_sample_event_gets_the_answer_that_it_is_an_example_of(warm: Emula
     assert "Ada" in answer("first_turn")["answer"]
     assert "409.5" in answer("tool_turn")["answer"]
     assert "Ada" in answer("follow_up")["answer"]
+    assert answer("image_turn")["status"] == 200
     assert "Ada" in answer("recall")["answer"]
     assert [item.get("role") for item in answer("history")["items"]][:2] == ["user", "assistant"]
     assert answer("bad_request") == {"status": 400, "error": "message must be a text that is not empty"}

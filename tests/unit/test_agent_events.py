@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openai_agents_session.service.errors import RequestError
 from openai_agents_session.service.identity import caller
+from openai_agents_session.service.message import MAX_MESSAGE_CHARACTERS
 from openai_agents_session.service.request import (
-    MAX_MESSAGE_CHARACTERS,
     MAX_SESSION_ID_BYTES,
     Request,
-    RequestError,
     is_batch,
     newest_that_fit,
     parse,
@@ -35,6 +35,7 @@ ADA = "jwt:https://login.example.com/ 3f1c2a9e-ada"
 EXPECTED = {
     "first_turn": Request("message", "ada-lovelace", "Hello, my name is Ada."),
     "tool_turn": Request("message", "ada-lovelace", "What is 17.5 * 2340 / 100?"),
+    "image_turn": Request("message", "ada-lovelace", load("image_turn")["message"]),
     "follow_up": Request("message", "ada-lovelace", "What is my name?"),
     "recall": Request("message", "ada-lovelace", "What did I say first?"),
     "history": Request("history", "ada-lovelace", limit=20),

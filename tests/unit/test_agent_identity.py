@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openai_agents_session.service.errors import RequestError
 from openai_agents_session.service.identity import caller, checked_owner, stored_id
-from openai_agents_session.service.request import Request, RequestError
+from openai_agents_session.service.request import Request
 
 
 def event(**authorizer: Any) -> dict[str, Any]:

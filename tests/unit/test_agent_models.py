@@ -15,13 +15,16 @@ from agents import Agent, Runner, SQLiteSession
 from agent import build_agent
 from offline import SIGNATURE, OfflineModel
 from openai_agents_session.service import running
+from openai_agents_session.service.context import TurnContext
+from openai_agents_session.service.errors import RequestError
 from openai_agents_session.service.keys import KeyUnavailableError, key_in, read_api_key
-from openai_agents_session.service.request import RequestError
 from openai_agents_session.service.settings import DEFAULT_MODEL, Settings
 from openai_agents_session.service.setup import Setup
 
 OFFLINE = Settings("offline")
 SETUP = Setup(build_agent)
+TIME: Any = None
+CONTEXT = TurnContext("ada", None, "turn", TIME)
 
 
 async def take_turn(settings: Any, session: Any, message: str) -> Any:
@@ -32,12 +35,12 @@ async def take_turn(settings: Any, session: Any, message: str) -> Any:
 
     await session.add_items([{"content": message, "role": "user"}])
     session.step, session.output, session.answered = nothing, nothing, lambda _: None
-    return await running.take_turn(SETUP, settings, session)
+    return await running.take_turn(running.Work(SETUP, settings, CONTEXT), session)
 
 
 async def converse(*messages: str) -> list[str]:
     session = SQLiteSession("test")
-    answers = [(await take_turn(OFFLINE, session, message)).answer for message in messages]
+    answers = [(await take_turn(OFFLINE, session, message)).answer["answer"] for message in messages]
     session.close()
     return answers
 
@@ -99,7 +102,7 @@ async def test_streamed_it_says_the_same() -> None:
 
 
 def test_an_agent_is_made_once_for_the_same_settings() -> None:
-    assert running.agent_of(SETUP, Settings("offline")) is running.agent_of(SETUP, Settings("offline"))
+    assert running.cast_of(SETUP, Settings("offline")) is running.cast_of(SETUP, Settings("offline"))
 
 
 class _Endpoint(BaseHTTPRequestHandler):
@@ -185,7 +188,7 @@ async def test_a_model_with_a_network_is_asked_with_its_name_and_the_key(
     session = SQLiteSession("test")
     turn = await take_turn(Settings(provider, "small", base_url=endpoint), session, "Hello")
     session.close()
-    assert (turn.answer, turn.model) == ("small heard Hello", "small")
+    assert (turn.answer["answer"], turn.model) == ("small heard Hello", "small")
     assert (turn.input_tokens, turn.output_tokens) == (5, 7)
     assert _Endpoint.requests == [(path, "Bearer sk-test")]
 

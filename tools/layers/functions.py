@@ -9,7 +9,7 @@ from pathlib import Path
 from tools.layers import dependencies
 from tools.layers.assemble import BuildError, Target, compile_bytecode, normalise
 
-NOT_SHIPPED = {"Makefile", "requirements.txt"}
+NOT_SHIPPED = {"Makefile", "requirements.txt", "template.yaml"}
 """Files of the folder itself that say how it is built."""
 
 

@@ -25,7 +25,8 @@ except ModuleNotFoundError as missing:
         "openai-agents-session-layer[agent] to the function's packages"
     ) from missing
 
+from .context import TurnContext
 from .service import AgentService
 from .settings import Settings
 
-__all__ = ["AgentService", "Settings"]
+__all__ = ["AgentService", "Settings", "TurnContext"]

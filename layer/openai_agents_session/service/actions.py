@@ -32,10 +32,12 @@ from ..turns import (
     history_of,
     named_turn,
 )
+from .context import TurnContext
+from .errors import RequestError
 from .identity import stored_id
 from .observe import count, measure, store_observer
 from .refusals import LONGEST_RETRY_AFTER_SECONDS
-from .request import Action, Request, RequestError, newest_that_fit
+from .request import Action, Request, newest_that_fit
 from .sendable import clean
 from .settings import ServiceSettings, Settings
 from .setup import Setup
@@ -44,7 +46,7 @@ from .threads import give_free_threads
 if TYPE_CHECKING:
     from agents import RunState
 
-    from .running import Turn
+    from .running import Turn, Work
     from .steps import Watch
 
 OPTIONS = StorageOptions(observer=store_observer)
@@ -103,7 +105,7 @@ async def decide(call: Call) -> dict[str, Any]:
     session = await call.session()
     runs = PendingRuns(session)
     run = await _run_to_decide(call, runs)
-    state = await resumable(call.setup, Settings.from_environ(), run) if run else None
+    state = await resumable(_work(call), run) if run else None
     async with _turn(call, session, _decision(call, run), []) as met:
         if not isinstance(met, TurnJournal):
             return await _told(call, session, met)
@@ -133,6 +135,13 @@ def _discarded(call: Call) -> dict[str, Any]:
 def _asked(request: Request) -> str:
     """What tells one request from another."""
     return json.dumps([request.action, request.message, request.run_id, request.call_ids])
+
+
+def _work(call: Call) -> Work:
+    from .running import Work
+
+    context = TurnContext(call.request.session_id, call.owner, call.delivery, call.time)
+    return Work(call.setup, Settings.from_environ(), context, call.watch)
 
 
 def _turn(
@@ -187,7 +196,7 @@ async def _go_on(call: Call, journal: TurnJournal, runs: PendingRuns) -> dict[st
     if journal.is_interrupted:
         await _run_that_waits(runs)
         await journal.go_on()
-    return await _answered(call, journal, runs, take_turn(call.setup, Settings.from_environ(), journal, call.watch))
+    return await _answered(call, journal, runs, take_turn(_work(call), journal))
 
 
 async def _resume(
@@ -205,7 +214,7 @@ async def _resume(
         raise
     count("Approvals" if call.request.action == "approve" else "Rejections")
     try:
-        resumed = resume_turn(call.setup, Settings.from_environ(), journal, run, state, call.watch)
+        resumed = resume_turn(_work(call), journal, run, state)
         return await _answered(call, journal, runs, resumed)
     finally:
         await runs.settle(run.run_id)  # whatever came of it: its tools may have run, it never runs again
@@ -232,7 +241,7 @@ async def _answered(
         return _body(call, journal.tools) | {"status": 202, "pending": _pending(run)}
     if not journal.is_ended:
         await journal.end(Outcome.REFUSED if taken.refused else Outcome.ANSWERED)
-    return _body(call, journal.tools) | {"answer": taken.answer} | ({"code": "refused"} if taken.refused else {})
+    return _body(call, journal.tools) | taken.answer | ({"code": "refused"} if taken.refused else {})
 
 
 def _body(call: Call, tools: list[str]) -> dict[str, Any]:
@@ -274,7 +283,7 @@ async def _told_again(call: Call, session: DynamoDBSession, turn: FinishedTurn) 
             items = await history_of(session, turn)
             if not items:
                 raise RequestError(410, "this was answered, and the answer has been removed since", code="cleared")
-            body = _body(call, called(items)) | {"answer": answer_in(items)}
+            body = _body(call, called(items)) | await _answer_in(call, session, items)
             return body | ({"code": "refused"} if turn.outcome is Outcome.REFUSED else {})
         case Outcome.WAITING:
             if run := await PendingRuns(session).get():
@@ -292,15 +301,11 @@ async def _told_again(call: Call, session: DynamoDBSession, turn: FinishedTurn) 
     raise RequestError(409, "this turn was given up; what it did is in the history", code="abandoned")
 
 
-def answer_in(items: list[Any]) -> str:
-    """The answer that a turn's items end with: the text of the last message, or what the last tool returned."""
-    last = items[-1]
-    if last.get("role") != "assistant":
-        return str(last.get("output", ""))
-    content = last["content"]
-    if isinstance(content, str):
-        return content
-    return "".join(str(part.get("text") or part.get("refusal") or "") for part in content)
+async def _answer_in(call: Call, session: DynamoDBSession, items: list[Any]) -> dict[str, Any]:
+    """The answer that a turn's items end with."""
+    from .answers import answer_of
+
+    return answer_of(await _work(call).speaker(session), items)
 
 
 async def read_approvals(call: Call) -> dict[str, Any]:

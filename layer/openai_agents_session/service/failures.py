@@ -32,9 +32,9 @@ from agents import (
 from openai import APIError, APIStatusError, AuthenticationError, PermissionDeniedError, RateLimitError
 
 from .endpoint import NoAnswerError
+from .errors import RequestError
 from .keys import KeyUnavailableError
 from .observe import causes, count
-from .request import RequestError
 
 LONGEST_RETRY_AFTER_SECONDS = 3_600
 

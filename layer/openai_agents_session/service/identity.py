@@ -13,7 +13,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .request import Request, RequestError
+from .errors import RequestError
+from .request import Request
 
 _SCOPED = re.compile(r"@[0-9a-f]{32}\Z")
 

@@ -16,7 +16,7 @@ from ..errors import (
     UnavailableError,
     WrongOwnerError,
 )
-from .request import RequestError
+from .errors import RequestError
 
 LONGEST_RETRY_AFTER_SECONDS = 5
 """A lease is held for as long as its invocation may last; most turns give it back long before."""

@@ -19,18 +19,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any, Literal, cast, get_args
 from urllib.parse import unquote
 
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
+
+from .errors import RequestError
+from .message import Message, checked
 
 Action = Literal["message", "continue", "approve", "reject", "discard", "approvals", "history", "clear"]
 
 DECISIONS: frozenset[Action] = frozenset({"approve", "reject", "discard"})
 """What can be decided on a run that waits."""
 
-MAX_MESSAGE_CHARACTERS = 100_000
 MAX_SESSION_ID_BYTES = 1_024
 MAX_NAME_CHARACTERS = 1_024
 MAX_CALLS = 100
@@ -38,26 +39,11 @@ DEFAULT_HISTORY_LIMIT = 100
 MAX_HISTORY_LIMIT = 1_000
 # Lambda answers with at most 6 MB, to which JSON inside JSON adds its escapes.
 MAX_ANSWER_BYTES = 4_000_000
+MAX_DATA_CHARACTERS = 1_000
 
 _SESSION_ACTIONS: dict[str, Action] = {"POST": "message", "GET": "history", "DELETE": "clear"}
 _APPROVAL_ACTIONS: dict[str, Action] = {"POST": "approve", "GET": "approvals"}
 _APPROVALS = "/approvals"
-
-
-class RequestError(Exception):
-    """A request that cannot be served.
-
-    Attributes:
-        status: The HTTP status that says why.
-        reason: The same for people; it tells nothing that the caller may not know.
-        details: What else the answer says. A "retry_after", in seconds, becomes a header as well.
-    """
-
-    def __init__(self, status: int, reason: str, **details: Any) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.reason = reason
-        self.details = details
 
 
 @dataclass(frozen=True)
@@ -67,7 +53,7 @@ class Request:
     Attributes:
         action: What to do.
         session_id: The conversation; the session library judges whether it is a good id.
-        message: What the user says; empty unless that is the action.
+        message: What the user says, a text or content parts; empty unless that is the action.
         limit: How many of the newest items of the history to return.
         owner: Whose session it is, if anybody's.
         idempotency_key: What names this delivery, if it is to be served once.
@@ -77,7 +63,7 @@ class Request:
 
     action: Action
     session_id: str
-    message: str = ""
+    message: Message = ""
     limit: int = DEFAULT_HISTORY_LIMIT
     owner: str | None = None
     idempotency_key: str | None = None
@@ -115,7 +101,7 @@ def parse(event: Mapping[str, Any], caller: Callable[[Mapping[str, Any]], str | 
     return Request(
         action=cast(Action, action),
         session_id=_session_id(fields),
-        message=_message(fields) if action == "message" else "",
+        message=checked(fields.get("message")) if action == "message" else "",
         limit=_limit(fields.get("limit", DEFAULT_HISTORY_LIMIT)),
         owner=_name(fields, "owner"),
         idempotency_key=_name(fields, "idempotency_key"),
@@ -146,14 +132,32 @@ def respond(event: Mapping[str, Any], status: int, body: Mapping[str, Any]) -> d
 
 
 def newest_that_fit(items: list[Any], max_bytes: int = MAX_ANSWER_BYTES) -> list[Any]:
-    """The newest items of a history whose JSON together stays within a size in bytes."""
+    """The newest items of a history whose JSON together stays within a size in bytes.
+
+    Of an item that alone has half of that, such as a message with an image, the data is left out.
+    """
     kept: list[Any] = []
     for item in reversed(items):
-        max_bytes -= len(json.dumps(item))
+        size = len(json.dumps(item))
+        if size > max_bytes // 2:
+            item = _without_data(item)
+            size = len(json.dumps(item))
+        max_bytes -= size
         if max_bytes < 0:
             break
         kept.append(item)
     return kept[::-1]
+
+
+def _without_data(value: Any) -> Any:
+    match value:
+        case dict():
+            return {name: _without_data(member) for name, member in value.items()}
+        case list():
+            return [_without_data(member) for member in value]
+        case str() if value.startswith("data:") and len(value) > MAX_DATA_CHARACTERS:
+            return f"(left out: {len(value)} characters of {value.partition(';')[0]})"
+    return value
 
 
 def _http_fields(event: dict[str, Any]) -> dict[str, Any]:
@@ -197,13 +201,6 @@ def _json_object(request: APIGatewayProxyEventV2) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise RequestError(400, 'the body must be a JSON object such as {"message": "Hello"}')
     return body
-
-
-def _message(fields: Mapping[str, Any]) -> str:
-    message = _text(fields, "message")
-    if len(message) > MAX_MESSAGE_CHARACTERS:
-        raise RequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"message exceeds {MAX_MESSAGE_CHARACTERS} characters")
-    return message
 
 
 def _session_id(fields: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ Importing this imports the agents SDK, which takes longer than all else together
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from agents import (
     Agent,
     AgentsException,
+    ItemHelpers,
+    MessageOutputItem,
     RunConfig,
     RunContextWrapper,
     RunErrorHandlerInput,
@@ -23,9 +26,13 @@ from openai import OpenAIError
 
 from ..runs import PendingCall, PendingRun, calls_of
 from ..turns import Outcome, TurnJournal
+from .answers import as_text, structured
+from .context import TurnContext
+from .errors import RequestError
 from .failures import failure_of
+from .handoffs import agents_from, last_agent
 from .keys import KeyUnavailableError
-from .request import RequestError
+from .mcp_servers import McpServers, servers_of
 from .settings import Settings
 from .setup import Setup
 from .spans import SpanHooks
@@ -33,6 +40,7 @@ from .steps import tell
 
 if TYPE_CHECKING:
     from agents import RunResult, RunResultStreaming, TResponseInputItem
+    from agents.memory import Session
 
     from .steps import Watch
 
@@ -50,6 +58,9 @@ def _refused(failed: RunErrorHandlerInput[Any]) -> Refusal:
     return Refusal(getattr(failed.error, "refusal", ""))
 
 
+WHOLE = 1_000_000_000
+"""More items than a session has: all of them, whatever its settings say."""
+
 # The SDK would send the conversations it sees to OpenAI's trace collector, from a thread that Lambda freezes.
 set_tracing_disabled(True)
 
@@ -59,7 +70,7 @@ class Turn:
     """What a turn brought.
 
     Attributes:
-        answer: What the agent said.
+        answer: What the agent said; see `answers`.
         model: The name of the model that answered.
         input_tokens: Tokens the model read.
         output_tokens: Tokens the model wrote.
@@ -68,7 +79,7 @@ class Turn:
         state: What the run is resumed from, if any are pending.
     """
 
-    answer: str
+    answer: dict[str, Any]
     model: str
     input_tokens: int
     output_tokens: int
@@ -77,20 +88,64 @@ class Turn:
     state: str = ""
 
 
-@cache
-def agent_of(setup: Setup, settings: Settings) -> Agent[Any]:
-    """The agent, made once for each execution environment: its model keeps connections."""
-    return setup.new_agent(settings)
+@dataclass(frozen=True)
+class Cast:
+    """The agents of a service, made once for each execution environment: their models keep connections.
+
+    Attributes:
+        start: The agent that conversations begin with.
+        all: It and those that it hands over to.
+        servers: Their MCP servers.
+        options: What the SDK is told about every run.
+    """
+
+    start: Agent[Any]
+    all: tuple[Agent[Any], ...]
+    servers: McpServers
+    options: Mapping[str, Any]
 
 
 @cache
-def run_options(setup: Setup, settings: Settings) -> dict[str, Any]:
-    """What the SDK is told about every run."""
+def cast_of(setup: Setup, settings: Settings) -> Cast:
+    """The agents of a service."""
+    agents = tuple(agents_from(start := setup.new_agent(settings)))
+    return Cast(start, agents, servers_of(agents), _run_options(setup, settings))
+
+
+def _run_options(setup: Setup, settings: Settings) -> dict[str, Any]:
     config = setup.new_run_config(settings) or RunConfig()
     if config.tool_not_found_behavior == "raise_error":
         # A model that calls a tool which there is not, is told so: it can do better, a failed turn cannot.
         config = replace(config, tool_not_found_behavior="return_error_to_model")
     return {"max_turns": setup.max_turns, "error_handlers": {"model_refusal": _refused}, "run_config": config}
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a turn is taken with.
+
+    Attributes:
+        setup: How the agent is made and run.
+        settings: Which model answers.
+        context: What tools are told about the turn.
+        watch: Is told what the agent does while it does it.
+    """
+
+    setup: Setup
+    settings: Settings
+    context: TurnContext
+    watch: Watch | None = None
+
+    @property
+    def cast(self) -> Cast:
+        """The agents."""
+        return cast_of(self.setup, self.settings)
+
+    async def speaker(self, session: Session) -> Agent[Any]:
+        """The agent that speaks next in a session."""
+        if len(self.cast.all) == 1 or not self.setup.handoffs_last:
+            return self.cast.start
+        return last_agent(await session.get_items(WHOLE), self.cast.start)
 
 
 class TurnHooks(SpanHooks):
@@ -119,14 +174,12 @@ class TurnHooks(SpanHooks):
         self._journal.answered(Outcome.REFUSED if isinstance(output, Refusal) else Outcome.ANSWERED)
 
 
-async def take_turn(setup: Setup, settings: Settings, journal: TurnJournal, watch: Watch | None = None) -> Turn:
+async def take_turn(work: Work, journal: TurnJournal) -> Turn:
     """Answer what is stored in a turn, and store the answer there.
 
     Args:
-        setup: How the agent is made and run.
-        settings: Which model answers.
+        work: Agents, model, context.
         journal: The turn.
-        watch: Is told what the agent does while it does it.
 
     Returns:
         The answer, or what has to be approved first.
@@ -134,22 +187,24 @@ async def take_turn(setup: Setup, settings: Settings, journal: TurnJournal, watc
     Raises:
         RequestError: The model failed, or found no answer; see `failures`.
     """
-    return await _run(setup, settings, journal, [], watch)
+    return await _run(work, journal, await work.speaker(journal), [])
 
 
-async def resumable(setup: Setup, settings: Settings, run: PendingRun) -> RunState[Any]:
+async def resumable(work: Work, run: PendingRun) -> RunState[Any]:
     """The state of a run that waits, if this version of the agent can go on with it.
 
     Raises:
         RequestError: It cannot. The run still waits, for a version that can, or to be discarded.
     """
+    await work.cast.servers.ready()
+    context = work.setup.context_for(work.context)
     try:
-        state: RunState[Any] = await RunState.from_string(agent_of(setup, settings), run.state)
+        state: RunState[Any] = await RunState.from_string(work.cast.start, run.state, context_override=context)
         interruptions = state.get_interruptions()
         tools = {
             tool.name
             for interruption in interruptions
-            for tool in await interruption.agent.get_all_tools(RunContextWrapper(None))
+            for tool in await interruption.agent.get_all_tools(RunContextWrapper(context))
         }
     except Exception as error:
         # The SDK raises errors of its own for versions and agents, and anything for what is damaged.
@@ -163,42 +218,64 @@ def _not_resumable(reason: str) -> RequestError:
     return RequestError(409, f"the run cannot be resumed: {reason}; it waits, or discard it", code="run_not_resumable")
 
 
-async def resume_turn(
-    setup: Setup,
-    settings: Settings,
-    journal: TurnJournal,
-    run: PendingRun,
-    state: RunState[Any],
-    watch: Watch | None = None,
-) -> Turn:
+async def resume_turn(work: Work, journal: TurnJournal, run: PendingRun, state: RunState[Any]) -> Turn:
     """Go on with a run that has been claimed, from its state. Raises like ``take_turn``."""
     for interruption in state.get_interruptions():
         decision = run.decisions.get(str(interruption.call_id))
         if decision is not None:
             (state.approve if decision else state.reject)(interruption)
-    return await _run(setup, settings, journal, state, watch)
+    return await _run(work, journal, work.cast.start, state)
 
 
-async def _run(setup: Setup, settings: Settings, journal: TurnJournal, begin: Begin, watch: Watch | None) -> Turn:
-    agent = agent_of(setup, settings)
+async def _run(work: Work, journal: TurnJournal, agent: Agent[Any], begin: Begin) -> Turn:
+    await work.cast.servers.ready()
     try:
         with TurnHooks(journal) as hooks:
-            options: dict[str, Any] = {"session": journal, "hooks": hooks, **run_options(setup, settings)}
+            options: dict[str, Any] = {"session": journal, "hooks": hooks, **_options(work.cast, agent)}
+            if not isinstance(begin, RunState):  # which has its context
+                options["context"] = work.setup.context_for(work.context)
             result: RunResult | RunResultStreaming
-            if watch is None:
+            if work.watch is None:
                 result = await Runner.run(agent, begin, **options)
             else:
                 result = Runner.run_streamed(agent, begin, **options)
-                await tell(result, watch)
+                await tell(result, work.watch)
     except (AgentsException, OpenAIError, KeyUnavailableError) as error:
         raise failure_of(error) from error
+    return _turn_of(work, result)
+
+
+def _options(cast: Cast, agent: Agent[Any]) -> dict[str, Any]:
+    """What the SDK is told about a run that an agent begins: the first agent's guardrails are those of the service."""
+    options = dict(cast.options)
+    if agent is not cast.start and cast.start.input_guardrails:
+        config = options["run_config"]
+        guardrails = [*cast.start.input_guardrails, *(config.input_guardrails or [])]
+        options["run_config"] = replace(config, input_guardrails=guardrails)
+    return options
+
+
+def _turn_of(work: Work, result: RunResult | RunResultStreaming) -> Turn:
     usage = result.context_wrapper.usage
     return Turn(
-        answer="" if result.interruptions else str(result.final_output),
-        model=settings.model,
+        answer={} if result.interruptions else _answer(result),
+        model=work.settings.model,
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
         refused=isinstance(result.final_output, Refusal),
         pending=calls_of(result.interruptions),
-        state=result.to_state().to_string() if result.interruptions else "",
+        state=_saved(result) if result.interruptions else "",
     )
+
+
+def _answer(result: RunResult | RunResultStreaming) -> dict[str, Any]:
+    """What was said, in the form in which the history gives it again."""
+    last = result.new_items[-1] if result.new_items else None
+    if isinstance(result.final_output, str) or not isinstance(last, MessageOutputItem):
+        return {"answer": as_text(result.final_output)}
+    return structured(result.last_agent, ItemHelpers.text_message_output(last))
+
+
+def _saved(result: RunResult | RunResultStreaming) -> str:
+    """The run's state without its context: who resumes it has one of their own."""
+    return result.to_state().to_string(context_serializer=lambda _: {})

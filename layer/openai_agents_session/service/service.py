@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Any, cast
 from .. import environment
 from ..errors import SessionError
 from .actions import ACTIONS, Call
+from .errors import RequestError
 from .identity import caller, checked_owner
 from .observe import count, log_answer, log_failure, logger, metrics, store_observer, tracer
 from .refusals import refusal_for
-from .request import RequestError, is_batch, is_http, parse, respond
+from .request import is_batch, is_http, parse, respond
 from .settings import ServiceSettings
 from .setup import MAX_TURNS, Setup
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-    from .setup import BuildAgent, MakeRunConfig
+    from .setup import BuildAgent, ContextOf, MakeRunConfig
     from .steps import Watch
 
     Handler = Callable[[Any, LambdaContext], dict[str, Any]]
@@ -46,6 +47,9 @@ class AgentService:
         max_turns: How often the model is asked in a turn before it is given up.
         without_effects: Names of tools that may run again without harm: their calls need not be stored before they
             run, which saves a write each.
+        handoffs_last: Whether a turn begins with the agent that the conversation was handed over to last. To know it,
+            the whole history is read once more if there is more than one agent.
+        context_of: Makes the run's context, which tools get, from the turn's; None for the turn's own (`TurnContext`).
 
     Attributes:
         handler: The function's handler: an HTTP API's requests, a Function URL's, a queue's messages and direct
@@ -59,8 +63,11 @@ class AgentService:
         run_config: MakeRunConfig | str | None = None,
         max_turns: int = MAX_TURNS,
         without_effects: Collection[str] = (),
+        handoffs_last: bool = True,
+        context_of: ContextOf | None = None,
     ) -> None:
-        self.setup = Setup(build_agent, run_config, max_turns, frozenset(without_effects))
+        effectless = frozenset(without_effects)
+        self.setup = Setup(build_agent, run_config, max_turns, effectless, handoffs_last, context_of)
         self.handler: Handler = _observed(self._handle)
         _start(self.setup)
 

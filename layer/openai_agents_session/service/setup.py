@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from .context import TurnContext
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     BuildAgent = Callable[[Settings], Agent[Any]]
     MakeRunConfig = Callable[[Settings], RunConfig]
+    ContextOf = Callable[[TurnContext], Any]
 
 MAX_TURNS = 10
 
@@ -27,12 +29,16 @@ class Setup:
         run_config: Makes the SDK's settings of a run, or its name; None for the SDK's own.
         max_turns: How often the model is asked in a turn before it is given up.
         without_effects: Names of tools that may run again without harm.
+        handoffs_last: Whether a turn begins with the agent that the conversation was handed over to last.
+        context_of: Makes the run's context from the turn's; None for the turn's own.
     """
 
     build_agent: BuildAgent | str
     run_config: MakeRunConfig | str | None = None
     max_turns: int = MAX_TURNS
     without_effects: frozenset[str] = frozenset()
+    handoffs_last: bool = True
+    context_of: ContextOf | None = None
 
     def new_agent(self, settings: Settings) -> Agent[Any]:
         """The agent."""
@@ -44,6 +50,10 @@ class Setup:
         if self.run_config is None:
             return None
         return cast("MakeRunConfig", resolved(self.run_config))(settings)
+
+    def context_for(self, turn: TurnContext) -> Any:
+        """The context of a run."""
+        return turn if self.context_of is None else self.context_of(turn)
 
     def preload(self) -> None:
         """Import what a turn needs, where nobody waits for it."""

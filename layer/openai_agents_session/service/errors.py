@@ -1,0 +1,21 @@
+"""The one error of the service: a request that is refused, with what its caller is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class RequestError(Exception):
+    """A request that cannot be served.
+
+    Attributes:
+        status: The HTTP status that says why.
+        reason: The same for people; it tells nothing that the caller may not know.
+        details: What else the answer says. A "retry_after", in seconds, becomes a header as well.
+    """
+
+    def __init__(self, status: int, reason: str, **details: Any) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+        self.details = details
