@@ -1,8 +1,8 @@
 """Packages of npm, at pinned versions with hashes. Nothing of Node.js runs in them.
 
-`npm pack` downloads each without its dependencies; its hash is checked before it is unpacked. Where there is no npm, the
-one in a wheel is used. What `requirements/npm.json` names is kept in .work/npm: what the chat page renders markdown with,
-and what its tests look for barriers with.
+`npm pack` downloads each without its dependencies; its hash is checked before it is unpacked. Where there is no npm,
+the one in a wheel is used. What `requirements/npm.json` names is kept in .work/npm: what the chat page renders markdown
+with, and what its tests look for barriers with.
 """
 
 from __future__ import annotations

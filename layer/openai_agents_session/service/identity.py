@@ -61,6 +61,11 @@ def stored_id(session_id: str, owner: str | None) -> str:
     return session_id
 
 
+def public_id(stored: str, owner: str | None) -> str:
+    """The id by which an owner knows a session that is stored under another."""
+    return stored if owner is None else _SCOPED.sub("", stored)
+
+
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 

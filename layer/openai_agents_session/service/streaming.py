@@ -69,21 +69,26 @@ class StreamSettings:
     Attributes:
         serve_page: Whether ``GET /`` gives the chat page.
         heartbeat_seconds: After how long a silence a comment is sent.
+        local_owner: Whose requests those are that come from this machine; None for nobody's. Without an owner there is
+            no list of conversations.
         in_lambda: Whether the requests come from the Lambda Web Adapter, which nobody but Lambda reaches: only then is
             it believed what they say about the caller and the time.
     """
 
     serve_page: bool = False
     heartbeat_seconds: float = 10.0
+    local_owner: str | None = None
     in_lambda: bool = False
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """Read the settings from SERVE_PAGE and HEARTBEAT_SECONDS."""
+        """Read the settings from SERVE_PAGE, HEARTBEAT_SECONDS and, outside Lambda, LOCAL_OWNER."""
+        in_lambda = "AWS_LAMBDA_FUNCTION_NAME" in environ
         return cls(
             serve_page=environ.get("SERVE_PAGE") == "true",
             heartbeat_seconds=float(environ.get("HEARTBEAT_SECONDS") or 10),
-            in_lambda="AWS_LAMBDA_FUNCTION_NAME" in environ,
+            local_owner=None if in_lambda else environ.get("LOCAL_OWNER") or None,
+            in_lambda=in_lambda,
         )
 
 
@@ -124,7 +129,7 @@ def build_app(service: AgentService, settings: StreamSettings) -> Starlette:
     """
 
     async def resources(request: HttpRequest) -> Response:
-        event = event_of(request, await request.body(), in_lambda=settings.in_lambda)
+        event = event_of(request, await request.body(), settings)
         serving = Serving(service, event, invocation_of(request.headers, in_lambda=settings.in_lambda))
         if request.method in ("POST", "PATCH") and not _is(request, "content-type", "application/json"):
             # A page of another site may send plain text to anyone, but JSON only to those who allow it.
@@ -207,16 +212,16 @@ def last_steps(answer: Answer) -> list[Step]:
     return [*waiting, Step("done", answer["body"])]
 
 
-def event_of(request: HttpRequest, body: bytes, *, in_lambda: bool) -> dict[str, Any]:
+def event_of(request: HttpRequest, body: bytes, settings: StreamSettings) -> dict[str, Any]:
     """A request as the Lambda event that it was, or would be.
 
     Args:
         request: The request.
         body: Its body.
-        in_lambda: Whether to believe the adapter's headers.
+        settings: They say whether to believe the adapter's headers, and who asks where nobody verifies it.
     """
     path = request.scope["raw_path"].decode("ascii")
-    verified = json.loads(request.headers.get(REQUEST_CONTEXT, "{}")) if in_lambda else {}
+    verified = json.loads(request.headers.get(REQUEST_CONTEXT, "{}")) if settings.in_lambda else _local(settings)
     return {
         "version": "2.0",
         "routeKey": "$default",
@@ -227,6 +232,13 @@ def event_of(request: HttpRequest, body: bytes, *, in_lambda: bool) -> dict[str,
         "body": base64.b64encode(body).decode(),
         "isBase64Encoded": True,
     }
+
+
+def _local(settings: StreamSettings) -> dict[str, Any]:
+    """The caller on one's own machine, in the form in which an authorizer tells of one."""
+    if settings.local_owner is None:
+        return {}
+    return {"authorizer": {"jwt": {"claims": {"iss": "local", "sub": settings.local_owner}}}}
 
 
 def invocation_of(headers: Mapping[str, str], *, in_lambda: bool) -> Invocation:
