@@ -491,6 +491,10 @@ class DynamoDBSession:
         """The store of what is kept beside the session: same table, expiry, owner and options."""
         return SessionStore(key, self._table, self._options, self._ttl_seconds, self.owner)
 
+    def _sibling(self, session_id: str) -> SessionStore:
+        """The store of another session: same table, expiry, owner and options. Raises ``InvalidInputError``."""
+        return self._companion(_checked_session_id(session_id))
+
     @property
     def _done(self) -> ClearedTurns:
         """What is remembered of the session's turns when it is cleared."""
@@ -589,7 +593,9 @@ class Connecting:
         return session
 
 
-async def create_table_if_not_exists(client: DynamoDBClient, table_name: str, *, enable_ttl: bool = True) -> None:
+async def create_table_if_not_exists(
+    client: DynamoDBClient, table_name: str, *, enable_ttl: bool = True, with_index: bool = False
+) -> None:
     """Create the table, on demand, with TTL on ``ttl``. For development; deploy it as a template in production.
 
     Waits until the table can be used, whoever creates it, at most a minute. A table that exists without TTL gets it.
@@ -598,12 +604,15 @@ async def create_table_if_not_exists(client: DynamoDBClient, table_name: str, *,
         client: An aiobotocore DynamoDB client.
         table_name: The table's name.
         enable_ttl: Whether DynamoDB deletes expired items.
+        with_index: Whether the table gets the index that ``conversations.list_conversations`` needs, also where it
+            exists. An append costs the same with it; the first one of a day, a rename and a deletion cost a write
+            unit or two more.
 
     Raises:
         StorageError: It could not be created, or not be looked at.
     """
     table = Table(checked_client(client), _checked_table_name(table_name))
-    await table.create(enable_ttl=enable_ttl, budget=RetryBudget(CREATE_TABLE_SECONDS))
+    await table.create(enable_ttl=enable_ttl, with_index=with_index, budget=RetryBudget(CREATE_TABLE_SECONDS))
 
 
 async def _settled(mutation: Awaitable[_T]) -> _T:

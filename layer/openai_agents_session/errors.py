@@ -8,6 +8,8 @@
     ├── SessionClosedError                  used after close()
     ├── EventLoopError (RuntimeError)       one object used in two event loops at once
     ├── WrongOwnerError                     the session is bound to somebody else
+    ├── SessionNotFoundError                there is no such session, or it has expired
+    ├── SessionExistsError                  there is one already, and nothing was written over it
     ├── LeaseError
     │   ├── LeaseUnavailableError           another turn of the session is running
     │   └── LeaseLostError                  ours ran out or was ended; nothing was written
@@ -18,6 +20,7 @@
     ├── OutcomeUnknownError                 the write happened once or not at all; which of them is unknown
     └── StorageError                        DynamoDB said no
         ├── TableNotFoundError
+        ├── IndexNotFoundError              the table has no index to list conversations by
         ├── AccessDeniedError
         └── UnavailableError                throttled, failing or unreachable until the retry budget ended
 
@@ -57,6 +60,14 @@ class EventLoopError(SessionError, RuntimeError):
 
 class WrongOwnerError(SessionError):
     """The stored session is bound to another owner. Answer as if it did not exist."""
+
+
+class SessionNotFoundError(SessionError):
+    """There is no session of this id, or it has expired. Nothing was written."""
+
+
+class SessionExistsError(SessionError):
+    """There is a session of this id, with items. Nothing was written."""
 
 
 class LeaseError(SessionError):
@@ -146,6 +157,10 @@ class StorageError(SessionError):
 
 class TableNotFoundError(StorageError):
     """The table does not exist in this region and account."""
+
+
+class IndexNotFoundError(StorageError):
+    """The table has no index to list conversations by. Everything else works without it."""
 
 
 class AccessDeniedError(StorageError):

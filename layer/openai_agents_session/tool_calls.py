@@ -32,6 +32,21 @@ def whole_start(items: Sequence[Any], start: int) -> int:
     return start
 
 
+def is_whole_cut(items: Sequence[Any], end: int) -> bool:
+    """Whether a history may end at a position: no call that has its output later, no reasoning before what follows it.
+
+    Args:
+        items: The history.
+        end: The position, from 0.
+    """
+    if not 0 < end < len(items):
+        return True
+    if _kind(items[end - 1]) == "reasoning":
+        return False
+    kept, later = _ids(items[:end]), _ids(items[end:])
+    return not (later[True] - later[False]) & kept[False]
+
+
 def open_calls(items: Iterable[Any]) -> list[dict[str, Any]]:
     """The tool calls among items that have no output among them, in order."""
     calls: dict[str, dict[str, Any]] = {}
@@ -64,6 +79,16 @@ def _offence(items: Sequence[Any], start: int) -> int | None:
         elif call not in calls:
             return position + 1
     return None
+
+
+def _ids(items: Iterable[Any]) -> dict[bool, set[str]]:
+    """The ids that calls among items have (False), and those that outputs among them answer (True)."""
+    ids: dict[bool, set[str]] = {False: set(), True: set()}
+    for item in items:
+        call = item.get("call_id") if isinstance(item, dict) else None
+        if isinstance(call, str):
+            ids[_kind(item).endswith(_OUTPUT_SUFFIX)].add(call)
+    return ids
 
 
 def _kind(item: Any) -> str:

@@ -23,6 +23,7 @@ from .dynamodb import _settled
 from .errors import SessionError
 from .storage.items import from_batch
 from .storage.turn_log import Begun, Delivery, OpenTurn, Outcome
+from .storage.usage import NO_USAGE, Usage
 from .tool_calls import OUTPUT_TYPES, open_calls, output_of
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ class TurnJournal:
         self._running: set[str] = set()
         self._outputs: dict[str, dict[str, Any]] = {}
         self._outcome: Outcome | None = None
+        self._usage = NO_USAGE
         self._is_unsure = False
 
     # --- the SDK's protocol ------------------------------------------------------------------------------------------
@@ -123,7 +125,7 @@ class TurnJournal:
             await self.recall()
         fresh = self._not_stored(items)
         if self._outcome is not None and not self.is_ended:
-            await self.end(self._outcome, fresh)
+            await self.end(self._outcome, fresh, usage=self._usage)
         elif fresh:
             await self._session.add_items(fresh)
         self._note(fresh)
@@ -169,9 +171,14 @@ class TurnJournal:
             self._is_unsure = True
             _logger.warning("session %r: a tool's output is not stored yet: %s", self.session_id, type(error).__name__)
 
-    def answered(self, outcome: Outcome = Outcome.ANSWERED) -> None:
-        """The agent is done: the SDK's next append ends the turn."""
-        self._outcome = outcome
+    def answered(self, outcome: Outcome = Outcome.ANSWERED, *, usage: Usage = NO_USAGE) -> None:
+        """The agent is done: the SDK's next append ends the turn.
+
+        Args:
+            outcome: How it ends.
+            usage: What the run has used: ``Usage.of(context.usage)``; see ``end``.
+        """
+        self._outcome, self._usage = outcome, usage
 
     # --- the turn ----------------------------------------------------------------------------------------------------
 
@@ -222,7 +229,13 @@ class TurnJournal:
         self._note(step)
 
     async def end(
-        self, outcome: Outcome, items: list[Any] | None = None, *, waiting: str | None = None, keep: int | None = None
+        self,
+        outcome: Outcome,
+        items: list[Any] | None = None,
+        *,
+        waiting: str | None = None,
+        keep: int | None = None,
+        usage: Usage = NO_USAGE,
     ) -> None:
         """End the turn with its last items, and give the lease back, in one write.
 
@@ -231,10 +244,12 @@ class TurnJournal:
             items: What is still to be stored.
             waiting: The run that waits for a decision.
             keep: How many items of the history stay; None for all.
+            usage: What the run has used, as the SDK counts it, added to the session's in the same write. A run that was
+                resumed brings with it what it had used when it was parked: that is not counted twice.
         """
         batch = from_batch(self.session_id, items or [])
         async with self._session._open():
-            await _settled(self._store.end_turn(batch, outcome, waiting=waiting, keep=keep))
+            await _settled(self._store.end_turn(batch, outcome, waiting=waiting, keep=keep, usage=usage))
         self.is_ended = True
 
     async def block(self) -> None:

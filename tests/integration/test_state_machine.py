@@ -27,8 +27,10 @@ from hypothesis.stateful import (
 
 from openai_agents_session import DynamoDBSession, StorageOptions
 from openai_agents_session.cache import SegmentCache
+from openai_agents_session.conversations import Conversation
 from openai_agents_session.storage.head import from_attributes
 from openai_agents_session.storage.keys import SEPARATOR, slot_key
+from openai_agents_session.storage.redaction import redacted
 from tests.support.contract import AWKWARD, TINY
 from tests.support.script import stored_items
 from tools.emulation.engines import Engine
@@ -142,6 +144,51 @@ class Sessions(RuleBasedStateMachine):
     def replace_all(self, number: int, batch: list[Any]) -> None:
         assert self.wait(self.objects[number]._atomic_replace_items(batch))
         self.wrote(number, batch)
+
+    @precondition(lambda self: self.history)
+    @rule(number=who, share=st.floats(0, 1))
+    def rewind(self, number: int, share: float) -> None:
+        keep = round(share * (len(self.history) + 1))
+        removed = max(0, len(self.history) - keep)
+        assert self.wait(Conversation(self.objects[number]).rewind(keep)) == removed
+        if removed:
+            self.wrote(number, self.history[:keep])
+
+    @precondition(lambda self: self.history)
+    @rule(number=who, share=st.floats(0, 0.999))
+    def redact(self, number: int, share: float) -> None:
+        position = int(share * len(self.history))
+        before, after = self.history[position], redacted(self.history[position], "gone")
+        assert self.wait(Conversation(self.objects[number]).redact(position, notice="gone")) == (before != after)
+        if before != after:
+            self.history = [*self.history[:position], after, *self.history[position + 1 :]]
+            self.writes += 1
+
+    @precondition(lambda self: self.history)
+    @rule(number=who, name=st.sampled_from([None, "a", "b"]), value=st.integers(0, 3))
+    def describe_it(self, number: int, name: str | None, value: int) -> None:
+        info = self.wait(Conversation(self.objects[number]).update(title=name, metadata={"n": value}))
+        assert (info.title, info.metadata, info.items, info.ttl) == (
+            name,
+            {"n": value},
+            len(self.history),
+            self.expires,
+        )
+        self.writes += 1  # at most: where nothing changes, nothing is written
+        self.snapshot = None
+
+    @precondition(lambda self: self.history)
+    @rule(number=who, share=st.floats(0.01, 1))
+    def fork(self, number: int, share: float) -> None:
+        keep = max(1, round(share * len(self.history)))
+        mine = self.objects[number]
+        copy = self.wait(Conversation(mine).fork(f"fork-{uuid.uuid4().hex}", keep=keep))
+        other = DynamoDBSession(copy.session_id, self.client, self.table, options=mine._options)
+        assert self.wait(other.get_items()) == self.history[:keep]
+        self.wait(other.add_items([{"content": "more"}]))  # type: ignore[list-item]
+        assert self.wait(other.get_items()) == [*self.history[:keep], {"content": "more"}]
+        self.wait(other.clear_session())
+        assert not [item for item in self.wait(stored_items(self.client, self.table)) if "fork" in str(item)]
 
     @rule(number=who, limit=st.integers(1, 20))
     def take_snapshot(self, number: int, limit: int) -> None:

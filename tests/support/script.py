@@ -18,6 +18,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from openai_agents_session import DynamoDBSession, StorageOptions
+from openai_agents_session.conversations import Conversation
 from openai_agents_session.storage.head import from_attributes
 from openai_agents_session.storage.keys import SEPARATOR
 from tools.emulation.faults import DroppedError, Fault, Forward, Reply, Request
@@ -35,12 +36,14 @@ class Step:
     """One operation.
 
     Attributes:
-        kind: ``add``, ``replace``, ``pop``, ``clear`` or ``read``.
+        kind: ``add``, ``replace``, ``pop``, ``clear``, ``read``, ``rewind``, ``redact`` or ``fork``.
         items: What is added, or put in place of everything.
+        number: To how many items to rewind, of how many to make a fork, or which to redact.
     """
 
     kind: str
     items: tuple[dict[str, Any], ...] = ()
+    number: int = 0
 
     @property
     def ids(self) -> History:
@@ -55,6 +58,10 @@ class Step:
             return self.ids
         if self.kind == "pop":
             return history[:-1]
+        if self.kind == "rewind":
+            return history[: self.number]
+        if self.kind == "redact":
+            return (*history[: self.number], REDACTED, *history[self.number + 1 :])
         return () if self.kind == "clear" else history
 
     def result(self, history: History) -> Any:
@@ -63,6 +70,10 @@ class Step:
             return history[-1] if history else None
         if self.kind == "read":
             return history
+        if self.kind == "rewind":
+            return len(history) - self.number
+        if self.kind == "redact":
+            return history[self.number] != REDACTED
         return True if self.kind == "replace" else None
 
     async def perform(self, session: DynamoDBSession) -> Any:
@@ -75,8 +86,24 @@ class Step:
             return await session.clear_session()
         if self.kind == "read":
             return await read(session)
+        if self.kind == "rewind":
+            return await Conversation(session).rewind(self.number)
+        if self.kind == "redact":
+            return await Conversation(session).redact(self.number)
+        if self.kind == "fork":
+            await Conversation(session).fork(fork_of(session.session_id), keep=self.number)
+            return None
         popped: Any = await session.pop_item()
         return popped and popped["id"]
+
+
+REDACTED = "redacted"
+"""In a history in ids, an item that was redacted."""
+
+
+def fork_of(session_id: str) -> str:
+    """The id that a step gives to a fork."""
+    return f"{session_id}-fork"
 
 
 def batch(name: str, count: int, size: int) -> tuple[dict[str, Any], ...]:
@@ -103,6 +130,8 @@ def _script(name: str, small: int, seals: int, large: int) -> tuple[Step, ...]:
         some(1, large),
         *(pop for _ in range(4)),
         some(3, small),
+        Step("redact", number=2),
+        Step("rewind", number=6),
         some(2, small),
         Step("replace", batch(f"{name}replacement", 2, small)),
         some(2, small),
@@ -123,15 +152,23 @@ SCRIPTS: Mapping[str, tuple[StorageOptions, tuple[Step, ...]]] = {
     "tiny": (TINY, _script("t", 160, 6, 12_000)),
     "default": (DEFAULT, _script("d", 1_400, 10, 700_000)),
 }
-"""Each appends over several seals and a merge, adds a batch of many parts, pops back over all that, and clears."""
+"""Each appends over several seals and a merge, adds many parts, pops back over all that, redacts, rewinds and clears."""
+
+FORKS: Mapping[str, tuple[StorageOptions, tuple[Step, ...]]] = {
+    "fork": (TINY, (Step("add", batch("f", 30, 400)), Step("fork", number=25))),
+    "short fork": (TINY, (Step("add", batch("f", 3, 40)), Step("fork", number=2))),
+}
+"""Each ends with a fork: of many parts, and of none."""
 
 
 async def read(session: DynamoDBSession) -> History:
     """The history of a session, in ids; it must hold each item as it was added."""
     items: list[Any] = list(await session.get_items())
     for item in items:
+        if "redacted" in item:
+            continue
         assert item == _item(item["id"], len(item["content"]) // 4), f"{item['id']} is not what was added"
-    return tuple(item["id"] for item in items)
+    return tuple(REDACTED if "redacted" in item else item["id"] for item in items)
 
 
 @dataclass(frozen=True)
@@ -302,6 +339,8 @@ def session_of(request: Request) -> str:
     if "RequestItems" in payload:
         (asked,) = payload["RequestItems"].values()
         key: str = asked["Keys"][0]["session_id"]["S"]
+    elif "TransactItems" in payload:
+        key = payload["TransactItems"][0]["Put"]["Item"]["session_id"]["S"]
     else:
         key = (payload.get("Key") or payload["Item"])["session_id"]["S"]
     return key.partition(SEPARATOR)[0]

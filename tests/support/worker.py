@@ -27,7 +27,7 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession, get_session
 
 from openai_agents_session import DynamoDBSession, SessionError
-from tests.support.script import SCRIPTS, Step, batch
+from tests.support.script import FORKS, SCRIPTS, Step, batch
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -40,7 +40,7 @@ class Job:
         endpoint_url: Where DynamoDB is.
         table: The table.
         session_id: The session.
-        script: A name of `SCRIPTS`: its options are used.
+        script: A name of `SCRIPTS` or `FORKS`: its options are used.
         steps: Numbers of the script's steps to make, one after the other.
         crowd: Tasks that run at once, each with a session object of its own: what it does (``append``, ``large`` to
             append much, ``turn`` to append twice under a lease, ``pop``, ``clear``, ``read``), a name, and how often.
@@ -188,7 +188,7 @@ async def _play(aws: AioSession, number: int, job: Job) -> None:
     retries: Any = {"mode": "standard", "total_max_attempts": 1}
     config = AioConfig(connect_timeout=20, read_timeout=60, retries=retries, max_pool_connections=64)
     async with aws.create_client("dynamodb", endpoint_url=job.endpoint_url, config=config, verify=False) as client:
-        options, steps = SCRIPTS[job.script]
+        options, steps = {**SCRIPTS, **FORKS}[job.script]
 
         def session() -> DynamoDBSession:
             return DynamoDBSession(job.session_id, client, job.table, options=options)

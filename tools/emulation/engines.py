@@ -171,7 +171,16 @@ KINDS: Mapping[str, Kind] = {
     "moto": Kind(
         _moto_missing,
         _start_moto,
-        frozenset({"item size limit", "transaction tokens", "expired items deleted", "long list_append", "key types"}),
+        frozenset(
+            {
+                "item size limit",
+                "transaction tokens",
+                "expired items deleted",
+                "long list_append",
+                "key types",
+                "index units",
+            }
+        ),
     ),
     "dynoxide": Kind(
         _dynoxide_missing,

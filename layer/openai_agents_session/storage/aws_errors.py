@@ -28,7 +28,7 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.parsers import ResponseParserError
 
-from ..errors import AccessDeniedError, StorageError, TableNotFoundError, UnavailableError
+from ..errors import AccessDeniedError, IndexNotFoundError, StorageError, TableNotFoundError, UnavailableError
 from .head import Attributes
 from .retry import RetryBudget
 
@@ -43,6 +43,9 @@ _THROTTLED = frozenset(
         "TransactionInProgressException",
         "ReplicatedWriteConflictException",
     }
+)
+_CANCELED_FOR_NOW = frozenset(
+    {"TransactionConflict", "ProvisionedThroughputExceeded", "ThrottlingError", "RequestLimitExceeded"}
 )
 _FAILED = frozenset({"InternalServerError", "InternalFailure", "ServiceUnavailable", "RequestTimeout", "500", "503"})
 _NOT_FOUND = frozenset({"ResourceNotFoundException", "TableNotFoundException"})
@@ -152,6 +155,8 @@ def _translated_answer(table_name: str, error: ClientError) -> Exception:
     retried = answer.get("ResponseMetadata", {}).get("RetryAttempts", 0) > 0
     if code == "ConditionalCheckFailedException":
         return ConditionFailed(answer.get("Item"), told="Item" in answer, retried=retried)
+    if code == "TransactionCanceledException" and (canceled := _canceled(error, retried=retried)) is not None:
+        return canceled
     if code in _THROTTLED:
         return RequestFailed(error, may_have_landed=retried)
     if code in _FAILED or status >= 500:
@@ -159,6 +164,35 @@ def _translated_answer(table_name: str, error: ClientError) -> Exception:
     if retried:
         return RequestFailed(error, may_have_landed=True)
     return refusal(table_name, error)
+
+
+def _canceled(error: ClientError, *, retried: bool) -> Exception | None:
+    """What kept a transaction, whose first write is the head's, from being made; None for what would again."""
+    answer: Any = error.response
+    reasons = answer.get("CancellationReasons") or [{}]
+    codes = {reason.get("Code", "None") for reason in reasons}
+    if "ConditionalCheckFailed" in codes:
+        head = reasons[0]
+        is_of_head = head.get("Code") == "ConditionalCheckFailed"
+        return ConditionFailed(head.get("Item"), told=is_of_head and "Item" in head, retried=retried)
+    return RequestFailed(error, may_have_landed=retried) if codes & _CANCELED_FOR_NOW else None
+
+
+def without_index(table_name: str, index_name: str, error: StorageError) -> StorageError:
+    """The error for a query of an index, where it is the index that is missing or not ready."""
+    cause = error.__cause__
+    if not isinstance(cause, ClientError) or index_name not in str(cause):
+        return error
+    if "backfilling" in str(cause).lower():
+        return UnavailableError(
+            f"table {table_name!r}: its index {index_name!r} is still being built. Try again later."
+        )
+    if isinstance(error, AccessDeniedError):
+        return error
+    return IndexNotFoundError(
+        f"table {table_name!r} has no index {index_name!r}, which lists the conversations of an owner. Add it: "
+        "`openai-agents-session add-index`, the template, or create_table_if_not_exists(..., with_index=True)."
+    )
 
 
 def refusal(table_name: str, error: Exception) -> StorageError:

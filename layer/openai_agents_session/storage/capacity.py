@@ -18,6 +18,12 @@ KEY_LIMIT_BYTES = 2_048
 BATCH_GET_LIMIT_KEYS = 100
 """Most keys in one BatchGetItem."""
 
+TRANSACTION_LIMIT_ITEMS = 100
+"""Most items that one transaction writes."""
+
+TRANSACTION_LIMIT_BYTES = 4 * 1024 * 1024
+"""Most data that one transaction writes."""
+
 BATCH_GET_LIMIT_BYTES = 16 * 1024 * 1024
 """Most data one BatchGetItem returns; the rest comes back as unprocessed keys."""
 

@@ -218,9 +218,9 @@ class Committer:
         return isinstance(change, Delete) or change.is_final
 
     def _view(self, head: Head, budget: RetryBudget) -> View:
-        now = int(self._options.clock())
+        now, milliseconds = divmod(int(self._options.clock() * 1000), 1000)
         keep = KEEP_CONTENDED if budget.retries else KEEP
-        return View(head, head.as_of(now), now, self.ids.next(), keep, budget)
+        return View(head, head.as_of(now), now, self.ids.next(), keep, budget, milliseconds)
 
     async def _planned(self, attempt: _Attempt, view: View, transition: Transition, check: Check) -> Planned:
         try:
@@ -236,7 +236,9 @@ class Committer:
         written = change.encoded.head if isinstance(change, Put) else None
         sent = _Try(InFlightWrite(view.stored, written), change)
         try:
-            if isinstance(change, Put):
+            if isinstance(change, Put) and change.parts:
+                await self._table.put_whole(change.encoded.item, change.parts, view.stored, view.budget)
+            elif isinstance(change, Put):
                 await self._table.put_head(change.encoded.item, view.stored, view.budget)
             else:
                 await self._table.delete_head(view.stored, view.budget)

@@ -16,6 +16,7 @@
     lease              S  who runs the present turn and until when, if anybody
     turns              B  the newest turns, where they are asked for by name: with a checksum of its own, since release
                           1.0.0 drops it without harm
+    title, active, profile   title, metadata, usage, and where the list has the session: see profile.py
 
 Heads are values. Every operation maps one head to the next; writing the result on the condition that ``commit`` has not
 changed is the one commit point of the store. Nothing here awaits, and time is an argument.
@@ -32,6 +33,8 @@ from typing import Any
 
 from .items import NOTHING, Items, from_json, unpack
 from .manifest import NO_PARTS, Manifest
+from .profile import NO_PROFILE, Profile
+from .profile import from_head as profile_from_head
 from .receipts import COMMIT_BYTES, Receipts
 from .record import DamagedRecordError, RecordReader, RecordWriter, UnknownFormatError
 from .turn_log import NO_TURNS, TurnLog
@@ -99,6 +102,7 @@ class Head:
         exists: Whether the table holds it.
         foreign_text: ``conversation_data`` of a head that the reference library wrote, as it stood, else None.
         turns: The newest turns.
+        profile: Title, metadata, usage, and where the list has it.
     """
 
     session_id: str
@@ -115,6 +119,7 @@ class Head:
     exists: bool
     foreign_text: str | None = None
     turns: TurnLog = NO_TURNS
+    profile: Profile = NO_PROFILE
 
     @property
     def count(self) -> int:
@@ -143,6 +148,7 @@ class Head:
             owner=None,
             lease=None,
             turns=NO_TURNS,
+            profile=NO_PROFILE,
         )
 
     def first(self, count: int) -> Head:
@@ -193,6 +199,8 @@ class Head:
             attributes["lease"] = {"S": self.lease.pack()}
         if self.turns is not NO_TURNS and self.turns != NO_TURNS:
             attributes["turns"] = {"B": self.turns.pack()}
+        if self.profile is not NO_PROFILE:
+            attributes |= self.profile.attributes()
         attributes["state"] = {"B": self._pack_state(_checksum(attributes))}
         return attributes
 
@@ -274,7 +282,38 @@ def _own(session_id: str, attributes: Attributes) -> Head:
         lease=Lease.unpack(attributes["lease"]["S"]) if "lease" in attributes else None,
         exists=True,
         turns=TurnLog.unpack(_binary(attributes["turns"])) if "turns" in attributes else NO_TURNS,
+        profile=profile_from_head(attributes),
     )
+
+
+def glimpse(session_id: str, attributes: Attributes) -> tuple[Head, int]:
+    """A head without its newest items, and how many items its history has: for a list, which does not read them.
+
+    Args:
+        session_id: The session.
+        attributes: The item; ``tail`` and ``conversation_data`` may be missing.
+
+    Raises:
+        DamagedRecordError: It cannot be read.
+    """
+    try:
+        record = RecordReader(_binary(attributes["state"]))
+        if record.number() != _FORMAT:
+            raise UnknownFormatError("its format is not one this version knows: use the version that wrote it")
+        epoch, created, tail_count = record.raw(EPOCH_BYTES), record.number(), record.number()
+        head = replace(
+            absent(session_id, created),
+            epoch=epoch,
+            manifest=Manifest.unpack(_binary(attributes["parts"])) if "parts" in attributes else NO_PARTS,
+            updated_at=stored_seconds(attributes, "updated_at") or created,
+            ttl=stored_seconds(attributes, "ttl"),
+            owner=attributes["owner"]["S"] if "owner" in attributes else None,
+            exists=True,
+            profile=profile_from_head(attributes),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DamagedRecordError(f"attribute {error} is missing or of the wrong type") from error
+    return head, head.manifest.count + tail_count
 
 
 def _tail(attributes: Attributes, count: int) -> Items:

@@ -17,6 +17,7 @@ from ..options import StorageOptions
 from .capacity import ITEM_LIMIT_BYTES, item_size
 from .head import SEALED, Head
 from .items import NOTHING, Items
+from .keys import SEPARATOR
 from .receipts import KEEP
 from .transition import Encoded, View
 
@@ -38,11 +39,13 @@ class Layout:
         options: The thresholds.
         owner: Whom a session without an owner is bound to by a write, or None.
         ttl_seconds: Seconds from a write to the session's end; None for never.
+        is_quiet: Whether writes leave the time of the last activity and the session's end as they are.
     """
 
     options: StorageOptions
     owner: str | None
     ttl_seconds: int | None
+    is_quiet: bool = False
 
     @property
     def plain_limit(self) -> int:
@@ -64,12 +67,17 @@ class Layout:
         return len(tail.text) > max(TAIL_TEXT_LIMIT_BYTES, self.plain_limit)
 
     def _stamped(self, view: View, head: Head) -> Head:
-        ttl = None if self.ttl_seconds is None else view.now + self.ttl_seconds
+        is_quiet = self.is_quiet and head.exists
+        at, milliseconds = (head.updated_at, head.profile.milliseconds) if is_quiet else (view.now, view.milliseconds)
+        ttl = head.ttl if is_quiet else None if self.ttl_seconds is None else view.now + self.ttl_seconds
         manifest = head.manifest
         if manifest.segments or len(head.tail.text) > self.plain_limit // 2:
             manifest = manifest.reserving(1)  # sealing may come next, and a slot has to be known before it is written
-        return replace(head, manifest=manifest, owner=head.owner or self.owner).committed(
-            view.commit, view.now, ttl, keep=view.keep
+        owner = head.owner or self.owner
+        is_listed = owner is not None and head.count > 0 and SEPARATOR not in head.session_id
+        profile = head.profile.listed(at, milliseconds) if is_listed else head.profile.unlisted()
+        return replace(head, manifest=manifest, owner=owner, profile=profile).committed(
+            view.commit, at, ttl, keep=view.keep
         )
 
     def _plain(self, head: Head) -> Encoded | None:

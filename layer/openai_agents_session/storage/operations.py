@@ -9,7 +9,8 @@
     lease    who may write for a while         one put each to take, extend and give back
     recover  drop what cannot be read          one put
 
-Reading is in ``history``, growing in ``sealing``, committing in ``commit``.
+Reading is in ``history``, growing in ``sealing``, committing in ``commit``; rewinding, copying, naming and redacting in
+``editing``.
 """
 
 from __future__ import annotations
@@ -35,13 +36,16 @@ from .commit import Committer, IfUnknown
 from .description import RecoveryReport, SessionInfo, info_of
 from .expiry import Expiry
 from .head import Head, Lease
-from .history import History
+from .history import History, HistoryWindow
 from .items import Items, checked_size
+from .keys import SEPARATOR
 from .layout import TAIL_TEXT_LIMIT_BYTES, Layout
+from .profile import NO_PROFILE
 from .retry import GRACE_SECONDS, RetryBudget, deadline
 from .sealing import Growth
 from .segments import Damage, SegmentStore
 from .table import Table
+from .titles import derived_title
 from .transition import Delete, Nothing, Planned, Put, Reread, View
 from .turn_log import (
     NO_TURNS,
@@ -56,6 +60,7 @@ from .turn_log import (
     refused,
     takes_up,
 )
+from .usage import NO_USAGE, Usage
 
 
 class SessionStore:
@@ -70,6 +75,8 @@ class SessionStore:
 
     Attributes:
         lease: The lease that this object holds, or None.
+        layout: How its heads are stored.
+        expiry: What keeps its parts alive.
     """
 
     def __init__(
@@ -82,9 +89,9 @@ class SessionStore:
         self.committer = Committer(session_id, table, options)
         self.segments = SegmentStore(session_id, table, options)
         self.history = History(session_id, self.committer, self.segments)
-        self._expiry = Expiry(session_id, table, options, ttl_seconds)
-        self._layout = Layout(options, owner, ttl_seconds)
-        self._owner = owner
+        self.expiry = Expiry(session_id, table, options, ttl_seconds)
+        self.layout = Layout(options, owner, ttl_seconds)
+        self.owner = owner
 
     def budget(self) -> RetryBudget:
         """The time of one operation that begins now."""
@@ -120,6 +127,11 @@ class SessionStore:
             if max(0, base.count - first) == wanted:
                 return items, base
 
+    async def page(self, window: HistoryWindow) -> tuple[list[Any], int, Head]:
+        """Items before a position, the position of the first, and the head that they are the history of."""
+        budget = self.budget()
+        return await self.history.before(await self.committer.read(budget), window, self.owned, budget)
+
     def owned(self, head: Head) -> Head:
         """The head as of now, emptied if it has expired; checked for its owner."""
         base = head.as_of(self.now())
@@ -138,21 +150,30 @@ class SessionStore:
 
     async def append(self, batch: Items) -> None:
         """Add a batch at the end."""
-        growth = self._growth(batch)
+        growth = self.growth(batch)
 
         async def transition(view: View) -> Planned:
-            return await self._extended(view, view.base, growth)
+            return await self.extended(view, view.base, growth)
 
-        await self._grown(transition, growth)
+        await self.grown(transition, growth)
 
-    async def _extended(self, view: View, target: Head, growth: Growth, result: Any = None) -> Put | Reread:
+    async def extended(self, view: View, target: Head, growth: Growth, result: Any = None) -> Put | Reread:
         """The write that puts the batch behind a history: in the head where it fits, sealed where it does not."""
+        target = self._titled(target, growth.batch)
         is_large = len(growth.batch.text) > TAIL_TEXT_LIMIT_BYTES or self.options.single_item
         if not is_large and not growth.has_begun and not view.stored.manifest.is_cluttered:
-            put = await self._put(view, target.plus(growth.batch), result)
+            put = await self.put(view, target.plus(growth.batch), result)
             if not put.encoded.has_outgrown:
                 return put
         return await growth.put(view, target, result)
+
+    def _titled(self, target: Head, batch: Items) -> Head:
+        """A history that is going to be listed, with a title from the first question where it has none."""
+        is_listed = (target.owner or self.owner) is not None and SEPARATOR not in self.session_id
+        if not is_listed or target.profile.title is not None or not batch.count:
+            return target
+        title = derived_title(batch.decode())
+        return replace(target, profile=target.profile.named(title, is_derived=True)) if title else target
 
     async def replace(self, keep: int, batch: Items, *, expected: bytes | None = None) -> bool:
         """Put a batch in place of everything after the first ``keep`` items.
@@ -165,18 +186,18 @@ class SessionStore:
         Returns:
             Whether it was done; False when the head was not the expected one, or has expired since.
         """
-        growth = self._growth(batch)
+        growth = self.growth(batch)
         allowed = {expected}
 
         async def transition(view: View) -> Planned:
             if expected is not None and (view.stored.commit not in allowed or view.is_expired):
                 return Nothing(result=False)
-            planned = await self._extended(view, view.base.first(keep), growth, result=True)
+            planned = await self.extended(view, view.base.first(keep), growth, result=True)
             if isinstance(planned, Put) and not planned.is_final:
                 allowed.add(view.commit)
             return planned
 
-        return bool(await self._grown(transition, growth))
+        return bool(await self.grown(transition, growth))
 
     async def create(self, batch: Items, *, created: int | None) -> bool:
         """Store a session that does not exist yet. Of any number who try at once, one does.
@@ -188,23 +209,25 @@ class SessionStore:
         Returns:
             False when there is one with items already; nothing was stored then.
         """
-        growth = self._growth(batch)
+        growth = self.growth(batch)
 
         async def transition(view: View) -> Planned:
             if view.base.count:
                 return Nothing(result=False)
             empty = view.base if created is None else replace(view.base, created=created)
-            return await self._extended(view, empty, growth, result=True)
+            return await self.extended(view, empty, growth, result=True)
 
-        return bool(await self._grown(transition, growth))
+        return bool(await self.grown(transition, growth))
 
-    def _growth(self, batch: Items) -> Growth:
+    def growth(self, batch: Items) -> Growth:
+        """The growth of the history by a batch. Raises ``InvalidInputError`` for one that is too large."""
         checked_size(self.session_id, batch)
-        return Growth(batch, self._layout, self.segments, self._expiry, self.options)
+        return Growth(batch, self.layout, self.segments, self.expiry, self.options)
 
-    async def _grown(
+    async def grown(
         self, transition: Any, growth: Growth, *, fenced: bool = True, if_unknown: IfUnknown = IfUnknown.RAISE
     ) -> Any:
+        """Commit a transition that a growth takes part in; what it wrote in vain is deleted. See ``commit``."""
         budget, is_stored = self.budget(), False
 
         async def watched(view: View) -> Planned:
@@ -214,7 +237,7 @@ class SessionStore:
             return planned
 
         try:
-            result = await self._commit(watched, budget, fenced=fenced, if_unknown=if_unknown)
+            result = await self.commit(watched, budget, fenced=fenced, if_unknown=if_unknown)
         except OutcomeUnknownError:
             with contextlib.suppress(SessionError):  # what is of a life that has ended cannot have been committed
                 await growth.clean_up(await self.committer.read(budget), budget)
@@ -235,9 +258,9 @@ class SessionStore:
             newest = await self.history.newest_item(view)
             if isinstance(newest, Reread):
                 return newest
-            return await self._put(view, view.base.first(view.base.count - 1), newest)
+            return await self.put(view, view.base.first(view.base.count - 1), newest)
 
-        return await self._commit(transition, self.budget())
+        return await self.commit(transition, self.budget())
 
     # --- clearing ----------------------------------------------------------------------------------------------------
 
@@ -267,10 +290,11 @@ class SessionStore:
             emptied = view.base.first(0)
             manifest = replace(emptied.manifest, generation=emptied.manifest.generation + 1)
             lease = view.base.lease if holds else None
-            return await self._put(view, replace(emptied, manifest=manifest, lease=lease), result=True)
+            forgotten = replace(emptied, manifest=manifest, lease=lease, profile=NO_PROFILE)
+            return await self.put(view, forgotten, result=True)
 
         try:
-            cleared = await self._commit(
+            cleared = await self.commit(
                 transition, budget, fenced=self.lease is not None, if_unknown=IfUnknown.DONE_WHEN_OVER
             )
         except CorruptSessionError as error:
@@ -284,7 +308,7 @@ class SessionStore:
     async def _cleared_damaged(self, budget: RetryBudget) -> bool:
         """Whether a head that cannot be read was deleted: one without parts, by a caller who acts for no owner."""
         item = await self.table.read_item(self.session_id, budget)
-        if not item or "parts" in item or "tail" in item or self._owner is not None or self.lease is not None:
+        if not item or "parts" in item or "tail" in item or self.owner is not None or self.lease is not None:
             return False
         is_unknown = False
         while True:
@@ -355,11 +379,9 @@ class SessionStore:
             if held is not None and held.until > now:
                 return Nothing(result=(held.until - now) / 1000)
             taken = Lease(view.commit, now + milliseconds)
-            return await self._put(view, replace(view.base, lease=taken), result=taken)
+            return await self.put(view, replace(view.base, lease=taken), result=taken)
 
-        outcome: Lease | float = await self._commit(
-            transition, self.budget(), fenced=False, if_unknown=IfUnknown.REPEAT
-        )
+        outcome: Lease | float = await self.commit(transition, self.budget(), fenced=False, if_unknown=IfUnknown.REPEAT)
         if not isinstance(outcome, Lease):
             return outcome
         self.lease = outcome
@@ -386,7 +408,7 @@ class SessionStore:
             ``Begun`` when the lease is ours; otherwise why not, and nothing was written. After ``Begun`` with
             ``interrupted`` the message is not stored: put the history in order, then ``resume_turn`` or ``start_turn``.
         """
-        growth = self._growth(message)
+        growth = self.growth(message)
 
         async def transition(view: View) -> Planned:
             now, log = self._now_milliseconds(), view.base.turns
@@ -403,12 +425,12 @@ class SessionStore:
             leased = replace(view.base, lease=Lease(view.commit, now + milliseconds))
             if log.open is not None:
                 turns = log.taken_up(delivery.id) if takes_up(log, delivery) else log
-                return await self._put(view, replace(leased, turns=turns), (leased.lease, turns.open, True))
+                return await self.put(view, replace(leased, turns=turns), (leased.lease, turns.open, True))
             is_decision = delivery.decides is not None
             turns = log.begun(delivery.id, delivery.digest, view.base.count, decides=is_decision)
-            return await self._extended(view, replace(leased, turns=turns), growth, (leased.lease, turns.open, False))
+            return await self.extended(view, replace(leased, turns=turns), growth, (leased.lease, turns.open, False))
 
-        outcome = await self._grown(transition, growth, fenced=False, if_unknown=IfUnknown.RAISE)
+        outcome = await self.grown(transition, growth, fenced=False, if_unknown=IfUnknown.RAISE)
         if not isinstance(outcome, tuple):
             refusal: Meeting = outcome
             return refusal
@@ -417,17 +439,23 @@ class SessionStore:
 
     async def start_turn(self, delivery: Delivery, message: Items) -> OpenTurn:
         """Holding the lease, and with the history in order: give up the open turn, begin another, store its message."""
-        growth = self._growth(message)
+        growth = self.growth(message)
 
         async def transition(view: View) -> Planned:
             turns = view.base.turns.begun(delivery.id, delivery.digest, view.base.count)
-            return await self._extended(view, replace(view.base, turns=turns), growth, turns.open)
+            return await self.extended(view, replace(view.base, turns=turns), growth, turns.open)
 
-        turn: OpenTurn = await self._grown(transition, growth)
+        turn: OpenTurn = await self.grown(transition, growth)
         return turn
 
     async def end_turn(
-        self, batch: Items, outcome: Outcome, *, waiting: str | None = None, keep: int | None = None
+        self,
+        batch: Items,
+        outcome: Outcome,
+        *,
+        waiting: str | None = None,
+        keep: int | None = None,
+        usage: Usage = NO_USAGE,
     ) -> None:
         """Holding the lease: add the turn's last items, end the turn and give the lease back, in one write.
 
@@ -436,15 +464,19 @@ class SessionStore:
             outcome: How the turn ended.
             waiting: The run that waits for a decision from now on.
             keep: How many items of the history stay before the batch; None for all.
+            usage: What the run has used. Of a run that was resumed, all of it: what was counted when it was parked is
+                not counted again.
         """
-        growth = self._growth(batch)
+        growth = self.growth(batch)
 
         async def transition(view: View) -> Planned:
             kept = view.base if keep is None else view.base.first(keep)
-            turns = kept.turns.ended(outcome, kept.count + batch.count, waiting=waiting)
-            return await self._extended(view, replace(kept, lease=None, turns=turns), growth)
+            turns = kept.turns.ended(outcome, kept.count + batch.count, waiting=waiting, usage=usage)
+            ledger = kept.profile.ledger.plus(view.now, usage.beyond(view.base.turns.usage_before()))
+            profile = replace(kept.profile, ledger=ledger)
+            return await self.extended(view, replace(kept, lease=None, turns=turns, profile=profile), growth)
 
-        await self._grown(transition, growth)
+        await self.grown(transition, growth)
         self.lease = None
 
     async def turns(self) -> tuple[TurnLog, bytes | None]:
@@ -460,9 +492,9 @@ class SessionStore:
 
         async def transition(view: View) -> Planned:
             extended = Lease(mine.token, self._now_milliseconds() + milliseconds)
-            return await self._put(view, replace(view.base, lease=extended), result=extended)
+            return await self.put(view, replace(view.base, lease=extended), result=extended)
 
-        self.lease = await self._commit(transition, self.budget(), if_unknown=IfUnknown.REPEAT)
+        self.lease = await self.commit(transition, self.budget(), if_unknown=IfUnknown.REPEAT)
 
     async def release_lease(self) -> None:
         """Give the lease back; nothing happens if it is not ours any more.
@@ -481,9 +513,9 @@ class SessionStore:
             head = replace(view.base, lease=None)
             if not head.count:  # it may be deleted next: a seal under way for it must then fail
                 head = replace(head, manifest=replace(head.manifest, generation=head.manifest.generation + 1))
-            return await self._put(view, head, result=True)
+            return await self.put(view, head, result=True)
 
-        released = await self._commit(transition, budget, fenced=False, if_unknown=IfUnknown.REPEAT)
+        released = await self.commit(transition, budget, fenced=False, if_unknown=IfUnknown.REPEAT)
         head = self.committer.known
         if released and head is not None and head.lease is None and head.receipts.are_all_of(self.committer.ids.writer):
             await self._erased(budget)
@@ -517,25 +549,37 @@ class SessionStore:
             whole = [segment for segment, piece in zip(segments, loaded, strict=True) if not isinstance(piece, Damage)]
             rest = replace(view.base, manifest=view.base.manifest.only(whole))
             report = RecoveryReport(self.session_id, True, rest.count, view.base.count - rest.count, damaged)
-            return await self._put(view, rest, report)
+            return await self.put(view, rest, report)
 
-        report: RecoveryReport = await self._commit(transition, self.budget())
+        report: RecoveryReport = await self.commit(transition, self.budget())
         return report
 
     # --- what every commit is made with ------------------------------------------------------------------------------
 
-    async def _put(self, view: View, head: Head, result: Any = None) -> Put:
+    async def put(self, view: View, head: Head, result: Any = None) -> Put:
         """The write of a head, its parts made to outlive it."""
-        if head.manifest.slot_count and (head.manifest.expires or self._expiry.ttl_seconds is not None):
-            head = await self._expiry.outliving(view.stored, head, view.now, view.budget)
-        return Put(self._layout.encode(view, head), result)
+        if head.manifest.slot_count and (head.manifest.expires or self.expiry.ttl_seconds is not None):
+            head = await self.expiry.outliving(view.stored, head, view.now, view.budget)
+        return Put(self.layout.encode(view, head), result)
 
-    async def _commit(
+    async def commit(
         self, transition: Any, budget: RetryBudget, *, fenced: bool = True, if_unknown: IfUnknown = IfUnknown.RAISE
     ) -> Any:
+        """Carry out a transition, checked for owner and lease at the commit point.
+
+        Args:
+            transition: What becomes of the head.
+            budget: The operation's.
+            fenced: Whether a lease of anybody else's keeps it from being written.
+            if_unknown: What to do where the evidence of an earlier try is gone.
+
+        Returns:
+            The result that the transition gave.
+        """
+
         async def landed(before: Head, written: Head) -> None:
             if written.ttl is not None:
-                await self._expiry.bound(before, written, self.now(), budget)
+                await self.expiry.bound(before, written, self.now(), budget)
 
         def check(view: View) -> None:
             self._check_owner(view.base)
@@ -545,7 +589,7 @@ class SessionStore:
         return await self.committer.commit(transition, check, budget, if_unknown=if_unknown, landed=landed)
 
     def _check_owner(self, head: Head) -> None:
-        if self._owner is not None and head.owner != self._owner and (head.owner is not None or head.count):
+        if self.owner is not None and head.owner != self.owner and (head.owner is not None or head.count):
             raise WrongOwnerError(f"session {self.session_id!r} does not exist for this owner")
 
     def _check_lease(self, head: Head) -> None:

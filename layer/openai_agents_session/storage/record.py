@@ -56,6 +56,11 @@ class RecordReader:
         if len(record) < 4 or zlib.crc32(self._body).to_bytes(4, "big") != checksum:
             raise DamagedRecordError("checksum mismatch")
 
+    @property
+    def is_at_end(self) -> bool:
+        """Whether there is no further field."""
+        return self._at == len(self._body)
+
     def number(self) -> int:
         """The next field, an integer."""
         value = shift = 0

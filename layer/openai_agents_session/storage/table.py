@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from ..errors import TableNotFoundError, UnavailableError
+from ..errors import StorageError, TableNotFoundError, UnavailableError
 from ..events import Event, Observer
-from .aws_errors import RequestFailed, refusal, translated, unavailable
+from .aws_errors import RequestFailed, refusal, translated, unavailable, without_index
 from .capacity import BATCH_GET_LIMIT_BYTES, BATCH_GET_LIMIT_KEYS
 from .head import Attributes, Head
 from .part import Part, part_attributes, part_end, part_from_attributes
@@ -28,8 +28,14 @@ from .retry import RetryBudget
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
 
-_READS = frozenset({"get_item", "batch_get_item", "scan", "describe_table", "describe_time_to_live"})
-_COUNTED = frozenset({"get_item", "batch_get_item", "scan", "put_item", "update_item", "delete_item"})
+OWNER_INDEX = "owner-active-index"
+"""The index that lists the conversations of an owner."""
+
+_READS = frozenset({"get_item", "batch_get_item", "query", "scan", "describe_table", "describe_time_to_live"})
+_COUNTED = frozenset(
+    {"get_item", "batch_get_item", "query", "scan", "put_item", "update_item", "delete_item", "transact_write_items"}
+)
+_OF_A_HEAD = ("session_id", "state", "parts", "owner", "ttl", "updated_at", "title", "active", "profile")
 _AT_ONCE = 8
 _BATCH_BYTES = BATCH_GET_LIMIT_BYTES * 3 // 4
 
@@ -54,6 +60,21 @@ async def at_once(work: Callable[[_T], Awaitable[Any]], entries: Iterable[_T]) -
         if isinstance(outcome, BaseException):
             raise outcome
     return [results[number] for number in sorted(results)]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexEntry:
+    """An entry of the index.
+
+    Attributes:
+        session_id: The session.
+        active: Unix millisecond of the first write on the day of its last one.
+        title: Its title, or None.
+    """
+
+    session_id: str
+    active: int
+    title: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +125,60 @@ class Table:
             ReturnValuesOnConditionCheckFailure="ALL_OLD",
             **_expression(names, values),
         )
+
+    async def put_whole(
+        self, attributes: Mapping[str, Any], parts: Sequence[Part], expected: Head, budget: RetryBudget
+    ) -> None:
+        """Write a head in place of the one that was seen, and parts in place of nothing: all of it or nothing.
+
+        Raises:
+            ConditionFailed: The table holds another head, or something under the key of a part.
+            RequestFailed: It failed, or nobody knows.
+        """
+        head = _transacted(self.name, attributes, *_unchanged(expected))
+        free: tuple[str, dict[str, str], dict[str, Any]] = ("attribute_not_exists(#key)", {"#key": "session_id"}, {})
+        writes = [head, *(_transacted(self.name, part_attributes(part), *free) for part in parts)]
+        await self._send("transact_write_items", budget, TransactItems=writes)
+
+    async def read_heads(self, keys: Iterable[str], budget: RetryBudget) -> list[Attributes]:
+        """The heads under some keys, without their items; nothing for those that are missing."""
+        names = {f"#{number}": name for number, name in enumerate(_OF_A_HEAD)}
+        projection = {"ProjectionExpression": ", ".join(names), "ExpressionAttributeNames": names}
+        return await self._read_items(dict.fromkeys(keys, 0), budget, ConsistentRead=True, **projection)
+
+    async def read_index(
+        self, owner: str, start: IndexEntry | None, limit: int, budget: RetryBudget
+    ) -> tuple[list[IndexEntry], IndexEntry | None]:
+        """Entries of an owner, newest first, and the one to go on after; None at the end. Eventually consistent.
+
+        Args:
+            owner: The owner.
+            start: The entry to go on after; None for the newest.
+            limit: How many at the most.
+            budget: The operation's.
+
+        Raises:
+            IndexNotFoundError: The table has no such index.
+            UnavailableError: It is being built.
+        """
+        more = {} if start is None else {"ExclusiveStartKey": _index_key(owner, start)}
+        try:
+            response = await self._read(
+                "query",
+                budget,
+                TableName=self.name,
+                IndexName=OWNER_INDEX,
+                KeyConditionExpression="#owner = :owner",
+                ExpressionAttributeNames={"#owner": "owner"},
+                ExpressionAttributeValues={":owner": {"S": owner}},
+                ScanIndexForward=False,
+                Limit=limit,
+                **more,
+            )
+        except StorageError as error:
+            raise without_index(self.name, OWNER_INDEX, error) from error.__cause__
+        last = response.get("LastEvaluatedKey")
+        return [_index_entry(item) for item in response["Items"]], last and _index_entry(last)
 
     async def delete_head(self, head: Head, budget: RetryBudget) -> None:
         """Delete a head that is as it was seen. Raises like ``put_head``."""
@@ -286,8 +361,10 @@ class Table:
 
     # --- the table itself ------------------------------------------------------------------------------------------
 
-    async def create(self, *, enable_ttl: bool, budget: RetryBudget) -> None:
+    async def create(self, *, enable_ttl: bool, with_index: bool = False, budget: RetryBudget) -> None:
         """Create the table if it does not exist, wait until it can be used, and enable TTL where it is not.
+
+        With the index that lists conversations, if that is asked for; an existing table gets it (``add_index``).
 
         Raises:
             StorageError: It could not be done.
@@ -295,20 +372,56 @@ class Table:
         try:
             await self._until_active(budget, created=False)
         except TableNotFoundError:
-            await self._create(budget)
+            await self._create(budget, with_index=with_index)
             await self._until_active(budget, created=True)
+        if with_index:
+            await self.add_index(budget)
         if enable_ttl:
             await self._enable_ttl(budget)
 
-    async def _create(self, budget: RetryBudget) -> None:
+    async def add_index(self, budget: RetryBudget) -> bool:
+        """Have DynamoDB build the index where there is none, and wait until it can be read.
+
+        Returns:
+            Whether there was none.
+
+        Raises:
+            UnavailableError: It is not built when the budget is over; it will be later.
+            StorageError: It could not be done.
+        """
+        described = await self._described(budget)
+        is_missing = _index_in(described) is None
+        if is_missing:
+            throughput = _like_the_table(described)
+            try:
+                await self._once("update_table", budget, TableName=self.name, **_index_update(throughput))
+            except ClientError as error:
+                if _code(error) != "ResourceInUseException":  # somebody else is creating it
+                    raise refusal(self.name, error) from error
+        while (index := _index_in(await self._described(budget))) is None or index["IndexStatus"] != "ACTIVE":
+            if not await budget.pause():
+                raise UnavailableError(
+                    f"table {self.name!r}: its index {OWNER_INDEX!r} is still being built after {budget.seconds:g} s. "
+                    "DynamoDB goes on with it; look again later."
+                )
+        return is_missing
+
+    async def _described(self, budget: RetryBudget) -> Mapping[str, Any]:
+        answer = await self._read("describe_table", budget, TableName=self.name)
+        described: Mapping[str, Any] = answer.get("Table", {})
+        return described
+
+    async def _create(self, budget: RetryBudget, *, with_index: bool) -> None:
+        own = {"AttributeDefinitions": _KEY_DEFINITIONS}
+        index = {"AttributeDefinitions": _INDEX_DEFINITIONS, "GlobalSecondaryIndexes": [_INDEX]}
         try:
             await self._once(
                 "create_table",
                 budget,
                 TableName=self.name,
                 KeySchema=[{"AttributeName": "session_id", "KeyType": "HASH"}],
-                AttributeDefinitions=[{"AttributeName": "session_id", "AttributeType": "S"}],
                 BillingMode="PAY_PER_REQUEST",
+                **(index if with_index else own),
             )
         except ClientError as error:
             if _code(error) != "ResourceInUseException":  # somebody else is creating it
@@ -436,6 +549,57 @@ def _request_event(operation: str, answer: Any, seconds: float, error: BaseExcep
 
 
 # --- wire forms ------------------------------------------------------------------------------------------------------
+
+
+_KEY_DEFINITIONS = [{"AttributeName": "session_id", "AttributeType": "S"}]
+_INDEX_DEFINITIONS = [
+    *_KEY_DEFINITIONS,
+    {"AttributeName": "owner", "AttributeType": "S"},
+    {"AttributeName": "active", "AttributeType": "N"},
+]
+_INDEX: Mapping[str, Any] = {
+    "IndexName": OWNER_INDEX,
+    "KeySchema": [
+        {"AttributeName": "owner", "KeyType": "HASH"},
+        {"AttributeName": "active", "KeyType": "RANGE"},
+    ],
+    "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["title"]},
+}
+
+
+def _index_in(described: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    indexes = described.get("GlobalSecondaryIndexes") or []
+    return next((index for index in indexes if index["IndexName"] == OWNER_INDEX), None)
+
+
+def _like_the_table(described: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The capacity of an index that is built: what the table has, unless that is paid for by request."""
+    capacity = described.get("ProvisionedThroughput", {})
+    units = {name: capacity.get(name, 0) for name in ("ReadCapacityUnits", "WriteCapacityUnits")}
+    is_by_request = described.get("BillingModeSummary", {}).get("BillingMode") == "PAY_PER_REQUEST"
+    return {} if is_by_request or not all(units.values()) else {"ProvisionedThroughput": units}
+
+
+def _index_update(throughput: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "AttributeDefinitions": _INDEX_DEFINITIONS,
+        "GlobalSecondaryIndexUpdates": [{"Create": {**_INDEX, **throughput}}],
+    }
+
+
+def _index_key(owner: str, entry: IndexEntry) -> dict[str, Any]:
+    return {**_key(entry.session_id), "owner": {"S": owner}, "active": {"N": str(entry.active)}}
+
+
+def _index_entry(item: Attributes) -> IndexEntry:
+    return IndexEntry(item["session_id"]["S"], int(item["active"]["N"]), item.get("title", {}).get("S"))
+
+
+def _transacted(
+    table: str, item: Mapping[str, Any], condition: str, names: dict[str, str], values: dict[str, Any]
+) -> dict[str, Any]:
+    put = {"TableName": table, "Item": dict(item), "ConditionExpression": condition, **_expression(names, values)}
+    return {"Put": {**put, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}}
 
 
 def _key(key: str) -> dict[str, Any]:

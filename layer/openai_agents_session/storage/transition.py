@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .head import Head
+from .part import Part
 from .retry import RetryBudget
 
 
@@ -21,6 +22,7 @@ class View:
         commit: The id of the write that the transition may ask for.
         keep: How many receipts it keeps.
         budget: The operation's.
+        milliseconds: What ``now`` lacks, 0 to 999.
     """
 
     stored: Head
@@ -29,6 +31,7 @@ class View:
     commit: bytes
     keep: int
     budget: RetryBudget
+    milliseconds: int = 0
 
     @property
     def is_expired(self) -> bool:
@@ -61,11 +64,13 @@ class Put:
         encoded: It.
         result: What the operation returns once it is written.
         is_final: Whether the operation is complete with it; otherwise the transition is asked again.
+        parts: What is written with it, all or nothing: in place of no item.
     """
 
     encoded: Encoded
     result: Any = None
     is_final: bool = True
+    parts: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

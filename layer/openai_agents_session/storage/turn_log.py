@@ -21,12 +21,15 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from .record import DamagedRecordError, RecordReader, RecordWriter, UnknownFormatError
+from .usage import NO_USAGE, Usage
 
 KEEP_TURNS = 12
 """Finished turns that a head remembers. Each takes about 16 bytes of every write."""
 
 _KEEP_IDS = 4
 _FORMAT = 1
+_FORMAT_WITH_USAGE = 2
+_KEEP_USAGES = 4
 _ID_BYTES = 8
 _DIGEST_BYTES = 4
 _RUN_BYTES = 8
@@ -89,6 +92,8 @@ class FinishedTurn:
         first: Items of the history before it.
         last: Items of the history up to its end; the same as ``first`` when they have been removed since.
         outcome: How it ended.
+        usage: What its model calls have used; of a turn that a decision went on with, those before it too. Kept for the
+            newest turns alone.
     """
 
     delivery: bytes
@@ -96,6 +101,7 @@ class FinishedTurn:
     first: int
     last: int
     outcome: Outcome
+    usage: Usage = NO_USAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +141,27 @@ class TurnLog:
         """With the open turn begun once more."""
         return self if self.open is None else replace(self, open=self.open.taken_up(delivery))
 
-    def ended(self, outcome: Outcome, count: int, *, waiting: str | None = None) -> TurnLog:
+    def ended(self, outcome: Outcome, count: int, *, waiting: str | None = None, usage: Usage = NO_USAGE) -> TurnLog:
         """With the open turn done, its items reaching up to the history's end of so many items."""
         turn = self.open
         if turn is None:
             return replace(self, waiting=waiting)
-        done = tuple(FinishedTurn(delivery, turn.digest, turn.first, count, outcome) for delivery in turn.ids)
-        return TurnLog(None, (done + self.finished)[:KEEP_TURNS], waiting)
+        done = tuple(FinishedTurn(delivery, turn.digest, turn.first, count, outcome, usage) for delivery in turn.ids)
+        finished = (done + self.finished)[:KEEP_TURNS]
+        kept = tuple(replace(each, usage=NO_USAGE) for each in finished[_KEEP_USAGES:])
+        return TurnLog(None, finished[:_KEEP_USAGES] + kept, waiting)
+
+    def usage_before(self) -> Usage:
+        """What was counted of the open turn already: by the one that waited for the decision which it brings."""
+        if self.open is None or not self.finished:
+            return NO_USAGE
+        newest = self.finished[0]
+        goes_on = newest.outcome is Outcome.WAITING and newest.first == self.open.first < newest.last
+        return newest.usage if goes_on else NO_USAGE
+
+    def without_run(self) -> TurnLog:
+        """Without a run that waits for a decision: its question is gone."""
+        return self if self.waiting is None else replace(self, waiting=None)
 
     def within(self, count: int) -> TurnLog:
         """What is left of it when the history is cut to so many items. Turns that lose items lose them all."""
@@ -155,7 +175,8 @@ class TurnLog:
     def pack(self) -> bytes:
         """The stored form."""
         record = RecordWriter()
-        record.number(_FORMAT)
+        has_usage = any(turn.usage != NO_USAGE for turn in self.finished)
+        record.number(_FORMAT_WITH_USAGE if has_usage else _FORMAT)
         record.number(0 if self.waiting is None else 1)
         if self.waiting is not None:
             record.raw(bytes.fromhex(self.waiting))
@@ -173,33 +194,45 @@ class TurnLog:
             record.number(turn.first)
             record.number(turn.last - turn.first)
             record.number(turn.outcome)
+            if has_usage:
+                _write_usage(record, turn.usage)
         return record.seal()
 
     @classmethod
     def unpack(cls, packed: bytes) -> TurnLog:
         """The log that ``pack`` packed. Raises ``DamagedRecordError``."""
         record = RecordReader(packed)
-        if record.number() != _FORMAT:
+        form = record.number()
+        if form not in (_FORMAT, _FORMAT_WITH_USAGE):
             raise UnknownFormatError("the list of turns is of a format that this version does not know")
         waiting = record.raw(_RUN_BYTES).hex() if record.number() else None
         opened = None
         if count := record.number():
             ids = tuple(record.raw(_ID_BYTES) for _ in range(count))
             opened = OpenTurn(ids, record.raw(_DIGEST_BYTES), record.number(), record.number())
-        finished = tuple(_finished(record) for _ in range(record.number()))
+        has_usage = form == _FORMAT_WITH_USAGE
+        finished = tuple(_finished(record, has_usage=has_usage) for _ in range(record.number()))
         return cls(opened, finished, waiting)
 
 
 NO_TURNS = TurnLog()
 
 
-def _finished(record: RecordReader) -> FinishedTurn:
+def _write_usage(record: RecordWriter, usage: Usage) -> None:
+    record.number(int(usage != NO_USAGE))
+    if usage != NO_USAGE:
+        usage.write(record)
+
+
+def _finished(record: RecordReader, *, has_usage: bool) -> FinishedTurn:
     delivery, digest, first = record.raw(_ID_BYTES), record.raw(_DIGEST_BYTES), record.number()
     last = first + record.number()
     try:
-        return FinishedTurn(delivery, digest, first, last, Outcome(record.number()))
+        outcome = Outcome(record.number())
     except ValueError as error:
         raise DamagedRecordError(str(error)) from error
+    usage = Usage.read(record) if has_usage and record.number() else NO_USAGE
+    return FinishedTurn(delivery, digest, first, last, outcome, usage)
 
 
 # --- what a delivery meets -------------------------------------------------------------------------------------------
