@@ -119,10 +119,22 @@ def new_tables(endpoint_url: str) -> Any:
     client.create_table(
         TableName=TABLE,
         KeySchema=[{"AttributeName": "session_id", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "session_id", "AttributeType": "S"}],
+        **with_owner_index(),
         BillingMode="PAY_PER_REQUEST",
     )
     return client
+
+
+def with_owner_index() -> dict[str, Any]:
+    """The template's index of conversations by owner, for boto3's ``create_table``."""
+    kinds = {"session_id": "S", "owner": "S", "active": "N"}
+    index = {
+        "IndexName": "owner-active-index",
+        "KeySchema": [{"AttributeName": "owner", "KeyType": "HASH"}, {"AttributeName": "active", "KeyType": "RANGE"}],
+        "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["title"]},
+    }
+    definitions = [{"AttributeName": name, "AttributeType": kind} for name, kind in kinds.items()]
+    return {"AttributeDefinitions": definitions, "GlobalSecondaryIndexes": [index]}
 
 
 @contextmanager

@@ -20,6 +20,7 @@ import boto3
 
 from tools.emulation import engines, rie
 from tools.emulation.rie import Emulator
+from tools.local_stack import with_owner_index
 
 EVENTS = Path(__file__).resolve().parents[2] / "events"
 
@@ -80,7 +81,7 @@ def stage_on(endpoint_url: str) -> Stage:
     client.create_table(
         TableName=f"sessions-{mark}",
         KeySchema=[{"AttributeName": "session_id", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "session_id", "AttributeType": "S"}],
+        **with_owner_index(),
         BillingMode="PAY_PER_REQUEST",
     )
     variables = {

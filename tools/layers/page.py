@@ -1,4 +1,4 @@
-"""The libraries that the chat page renders markdown with: from npm, pinned with hashes, put into the layer as they are."""
+"""The libraries that the chat page renders markdown with: from npm, pinned, put into the layer as they are."""
 
 from __future__ import annotations
 

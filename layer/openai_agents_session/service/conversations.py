@@ -81,7 +81,7 @@ def _shown_size(item: Any) -> int:
 
 
 def _shown(page: HistoryPage) -> tuple[list[Any], list[int]]:
-    """The items as they are sent, and the positions of those that are cut. One that is asked for alone is sent whole."""
+    """The items as they are sent, and the positions of those that are cut. One that is alone is sent whole."""
     most = MAX_ITEMS_BYTES if len(page.items) == 1 else LARGE_ITEM_BYTES
     items = clean(page.items)
     large = {number for number, item in enumerate(items) if wire_size(item) > most}

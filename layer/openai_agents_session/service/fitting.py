@@ -1,7 +1,7 @@
 """Answers that Lambda can carry: at most 6 MB, counted as they go over the wire.
 
-Over HTTP an answer is JSON inside JSON, and a runtime may write all but ASCII as escapes: a quotation mark has four bytes
-there, an emoji fourteen. So sizes are those of the escaped form, never of the text.
+Over HTTP an answer is JSON inside JSON, and a runtime may write all but ASCII as escapes: a quotation mark has four
+bytes there, an emoji fourteen. So sizes are those of the escaped form, never of the text.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The chat page: its files, and the headers that let nothing run or load in it but what it brings.
 
 The page is ``index.html``, a style and modules, without a framework. ``vendor/`` is put in by the layer's build: what
-the page renders markdown with. Each answer gets a nonce of its own, which its scripts must bear and hand on to what they
-import; an element that gets into the page by other ways has none, and does not run. Markup can only come from
+the page renders markdown with. Each answer gets a nonce of its own, which its scripts must bear and hand on to what
+they import; an element that gets into the page by other ways has none, and does not run. Markup can only come from
 DOMPurify: the browser refuses any other text that is to become markup (Trusted Types).
 """
 

@@ -136,7 +136,7 @@ async function update(mine) {
   fill(mine);
 }
 
-const stampOf = ({ total, updated_at: at, state }) => `${total} ${at} ${state}`;
+const stampOf = ({ total, updated_at: at, state, title }) => JSON.stringify([total, at, state, title]);
 
 /** What can be done next, by what the server says of the conversation. */
 function settle(mine, state, pending) {
@@ -428,6 +428,7 @@ function ask(mine, run) {
   say(`The agent asks for approval to call ${run.approvals.map((call) => call.tool).join(", ")}.`);
   // Not the button: Enter, typed for something else, must approve nothing.
   log.querySelector(".card.ask")?.focus({ preventScroll: true });
+  scrollDown();
 }
 
 function decide(mine, run, call, decision) {

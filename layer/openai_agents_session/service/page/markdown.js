@@ -50,6 +50,7 @@ export function show(node, text) {
 function rendered(text) {
   const fragment = libraries.purify.sanitize(libraries.marked.parse(text), {
     ALLOWED_TAGS: TAGS, ALLOWED_ATTR: ["href", "align", "start", "title"], ALLOWED_URI_REGEXP: LINKS,
+    ADD_URI_SAFE_ATTR: ["align", "start", "title"],  // which the pattern of links would have taken away
     ALLOW_DATA_ATTR: false, ALLOW_ARIA_ATTR: false, RETURN_DOM_FRAGMENT: true,
   });
   fragment.querySelectorAll("pre").forEach(frameCode);
