@@ -60,7 +60,8 @@ def test_markdown_is_rendered_while_it_is_spoken_and_when_it_is_loaded(page: Pag
 
 def test_code_is_copied_by_a_button(page: Page) -> None:
     """Copy takes the code as it was written, without its frame."""
-    page.driver.execute_cdp_cmd("Browser.grantPermissions", {"permissions": ["clipboardReadWrite"]})
+    granted = {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"], "origin": page.url}
+    page.driver.execute_cdp_cmd("Browser.grantPermissions", granted)
     page.model.reply = lambda _: says(MARKDOWN)
     page.converses("Show me.")
     page.press("Copy the code")
@@ -110,13 +111,17 @@ ATTACKS = [
     "<xmp><img src=x onerror=window.hacked=1></xmp>",
 ]
 
-FORBIDDEN = (
-    "const body = document.createElement('i'); return [...document.querySelectorAll('#log .text *')].filter((node) =>"
-    " !/^(P|BR|HR|H[1-6]|UL|OL|LI|BLOCKQUOTE|PRE|CODE|EM|STRONG|DEL|A|TABLE|THEAD|TBODY|TR|TH|TD|DIV|SPAN|BUTTON)$/.test("
-    "node.nodeName) || [...node.attributes].some((one) => /^on|^style$|^id$|^name$|^src/.test(one.name)) ||"
-    " (node.nodeName === 'A' && node.hasAttribute('href') && !/^(https?:\\/\\/|mailto:)/.test(node.getAttribute('href')))"
-    ").map((node) => node.outerHTML)"
+TAGS = (
+    "P BR HR H1 H2 H3 H4 H5 H6 UL OL LI BLOCKQUOTE PRE CODE EM STRONG DEL A TABLE THEAD TBODY TR TH TD DIV SPAN BUTTON"
 )
+FORBIDDEN = (
+    "const tags = new Set(arguments[0].split(' '));"
+    "const attributes = (node) => [...node.attributes].some(({ name }) => /^on|^style$|^id$|^name$|^src/.test(name));"
+    "const leads = (node) => /^(https?:\\/\\/|mailto:)/.test(node.getAttribute('href'));"
+    "const bad = (node) => !tags.has(node.nodeName) || attributes(node) || (node.hasAttribute('href') && !leads(node));"
+    "return [...document.querySelectorAll('#log .text *')].filter(bad).map((node) => node.outerHTML);"
+)
+"""A script that gives all elements of messages that markdown has no need of."""
 
 
 def test_nothing_gets_in_by_markdown(page: Page) -> None:
@@ -124,7 +129,7 @@ def test_nothing_gets_in_by_markdown(page: Page) -> None:
     page.model.reply = lambda _: says("\n\n".join(ATTACKS))
     page.converses("Attack.")
     for _ in ("live", "loaded"):
-        assert page.run(FORBIDDEN) == []
+        assert page.run(FORBIDDEN, TAGS) == []
         for link in page.all("#log .text a[href]"):
             assert str(link.get_attribute("href")).startswith(("https://", "mailto:"))
         time.sleep(0.2)
@@ -139,7 +144,7 @@ def test_nothing_gets_in_by_any_one_of_them(page: Page, attack: str) -> None:
     """Each attack alone, so that none is hidden by another's unclosed element."""
     page.seed([user("Attack."), assistant(attack)])
     page.open()
-    assert page.run(FORBIDDEN) == []
+    assert page.run(FORBIDDEN, TAGS) == []
     assert page.run("return window.hacked") is None
     assert page.complaints() == []
 
@@ -186,22 +191,26 @@ def axe() -> str:
         pytest.skip(f"axe-core could not be fetched: {npm.reason(error)}")
 
 
+AXE = """
+const done = arguments[0];
+const rules = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
+const told = (one) => `${one.id}: ${one.help} ${one.nodes.slice(0, 3).map((node) => node.html).join(' | ')}`;
+axe.run(document, { runOnly: rules }).then((result) => done(result.violations.map(told)));
+"""
+
+
 def barriers(page: Page, axe: str) -> list[str]:
     """What keeps people out, as axe-core finds it."""
     # Not as an element of the page: its content security policy lets no script in.
     page.driver.execute_cdp_cmd("Runtime.evaluate", {"expression": axe})
-    found = page.driver.execute_async_script(
-        "const done = arguments[0]; axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa',"
-        " 'best-practice']}).then((result) => done(result.violations.map((one) =>"
-        " one.id + ': ' + one.help + ' ' + one.nodes.slice(0, 3).map((node) => node.html).join(' | '))))"
-    )
+    found = page.driver.execute_async_script(AXE)
     return [str(one) for one in found]
 
 
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nobody_is_kept_out(page: Page, axe: str, width: int, scheme: str) -> None:
-    """Empty, with markdown, a tool, a card to decide on, an error, a dialog and the list open: axe-core finds nothing."""
+    """Empty, with markdown, a tool, an editor, a card, an error, a dialog and the list: axe-core finds nothing."""
     page.resize(width, 820, scheme)
     assert barriers(page, axe) == []
     page.model.reply = lambda _: says(MARKDOWN)
@@ -238,8 +247,10 @@ def test_everything_can_be_reached_with_the_keyboard(page: Page) -> None:
     page.driver.switch_to.active_element.send_keys(Keys.ENTER)
     page.sees("Done.", ".assistant")
     assert page.until(lambda: page.driver.switch_to.active_element.get_attribute("id") == "message")
+    page.one("#search").send_keys("refund it")  # a short list
+    assert page.until(lambda: page.all("#list a") and all(name.startswith("Refund") for name in page.texts("#list a")))
     names = set()
-    for _ in range(40):
+    for _ in range(50):
         page.driver.switch_to.active_element.send_keys(Keys.TAB)
         names.add(page.driver.switch_to.active_element.accessible_name)
     wanted = {"New conversation", "Search the titles", "Copy the session id", "Edit the message", "Answer again"}

@@ -484,7 +484,7 @@ addEventListener("keydown", (event) => {
 });
 $("stop").addEventListener("click", stop);
 $("new").addEventListener("click", () => { location.hash = api.newId(); });
-$("copy").addEventListener("click", (event) => copy(conversation.id, event.currentTarget, "The session id"));
+$("copy").addEventListener("click", (event) => copy(conversation.id, event.currentTarget, "the session id"));
 $("older").firstElementChild.addEventListener("click", () => older());
 $("latest").addEventListener("click", () => { scrollDown(); message.focus({ preventScroll: true }); });
 scroller.addEventListener("scroll", () => { showLatest(); fill(conversation); }, { passive: true });

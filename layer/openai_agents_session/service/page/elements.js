@@ -36,14 +36,26 @@ export function icon(name) {
 /** Tells those who cannot see it what has changed. */
 export function say(text) { $("status").textContent = text; }
 
+/** Copies a text, and says so: on the button where it has words, and to those who cannot see it. `what` is "the code". */
 export async function copy(text, node, what) {
-  let said = "Copied";
-  try { await navigator.clipboard.writeText(text); } catch { said = "Not allowed"; }
-  say(said === "Copied" ? `${what} was copied.` : `The browser does not allow to copy ${what}.`);
-  if (node.textContent) {
-    node.textContent = said;
-    setTimeout(() => { node.textContent = "Copy"; }, 1500);
-  }
+  let copied = true;
+  try { await navigator.clipboard.writeText(text); } catch { copied = copiedByHand(text); }
+  say(copied ? `${what[0].toUpperCase()}${what.slice(1)} was copied.` : `The browser does not allow to copy ${what}.`);
+  if (!node.textContent) return;
+  node.textContent = copied ? "Copied" : "Not allowed";
+  setTimeout(() => { node.textContent = "Copy"; }, 1500);
+}
+
+// Without HTTPS, browsers have no clipboard to write to.
+function copiedByHand(text) {
+  const field = el("textarea", { value: text, className: "hidden" });
+  const before = document.activeElement;
+  document.body.append(field);
+  field.select();
+  const copied = document.execCommand("copy");
+  field.remove();
+  before?.focus({ preventScroll: true });
+  return copied;
 }
 
 /** A dialog's answer: its value, or "" when it is closed without one. */

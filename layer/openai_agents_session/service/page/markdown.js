@@ -66,7 +66,7 @@ function frameCode(pre) {
   pre.setAttribute("aria-label", language ? `Code in ${language}` : "Code");
   const button = el("button", { type: "button", textContent: "Copy" });
   button.setAttribute("aria-label", "Copy the code");
-  button.addEventListener("click", () => copy(pre.textContent.replace(/\n$/, ""), button, "The code"));
+  button.addEventListener("click", () => copy(pre.textContent.replace(/\n$/, ""), button, "the code"));
   const frame = el("div", { className: "code" }, el("div", {}, el("span", { textContent: language || "text" }), button));
   pre.replaceWith(frame);
   frame.append(pre);

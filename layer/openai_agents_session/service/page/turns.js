@@ -74,7 +74,7 @@ export class Turns {
     const text = textOf(content);
     const node = userNode(text, filesOf(content));
     node.append(el("div", { className: "actions-row" },
-      iconButton("copy", "Copy the message", (event) => copy(text, event.currentTarget, "The message")),
+      iconButton("copy", "Copy the message", (event) => copy(text, event.currentTarget, "the message")),
       iconButton("edit", "Edit the message", () => this.#actions.edit({ turn, node, text, content }))));
     return node;
   }
@@ -84,7 +84,7 @@ export class Turns {
     const again = iconButton("again", "Answer again", () => this.#actions.again({ turn }));
     again.classList.add("again");
     return el("div", { className: "actions-row" },
-      iconButton("copy", "Copy the answer", (event) => copy(text, event.currentTarget, "The answer")),
+      iconButton("copy", "Copy the answer", (event) => copy(text, event.currentTarget, "the answer")),
       again,
       iconButton("fork", "Go on from here in a new conversation", () => this.#actions.fork({ turn })),
       el("span", { className: "count" }));
