@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
+from openai_agents_session.storage.table import INDEX, INDEX_DEFINITIONS
 from tools import interrupts
 from tools.emulation import engines, rie
 from tools.emulation.meter import Bill
@@ -119,22 +120,11 @@ def new_tables(endpoint_url: str) -> Any:
     client.create_table(
         TableName=TABLE,
         KeySchema=[{"AttributeName": "session_id", "KeyType": "HASH"}],
-        **with_owner_index(),
+        AttributeDefinitions=INDEX_DEFINITIONS,
+        GlobalSecondaryIndexes=[INDEX],
         BillingMode="PAY_PER_REQUEST",
     )
     return client
-
-
-def with_owner_index() -> dict[str, Any]:
-    """The template's index of conversations by owner, for boto3's ``create_table``."""
-    kinds = {"session_id": "S", "owner": "S", "active": "N"}
-    index = {
-        "IndexName": "owner-active-index",
-        "KeySchema": [{"AttributeName": "owner", "KeyType": "HASH"}, {"AttributeName": "active", "KeyType": "RANGE"}],
-        "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["title"]},
-    }
-    definitions = [{"AttributeName": name, "AttributeType": kind} for name, kind in kinds.items()]
-    return {"AttributeDefinitions": definitions, "GlobalSecondaryIndexes": [index]}
 
 
 @contextmanager

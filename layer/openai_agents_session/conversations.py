@@ -22,7 +22,6 @@ import base64
 import binascii
 import json
 import secrets
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -43,8 +42,13 @@ from .storage.redaction import NOTICE, NOTICE_LIMIT_CHARACTERS
 from .storage.retry import RetryBudget
 from .storage.table import OWNER_INDEX, IndexEntry, Table
 from .storage.titles import TITLE_LIMIT_BYTES, TITLE_LIMIT_CHARACTERS, one_line
+<<<<<<< HEAD
 from .storage.turn_log import Outcome, TurnLog
 from .storage.usage import DAY_SECONDS, NO_USAGE, Usage
+=======
+from .storage.turn_log import Outcome
+from .storage.usage import NO_USAGE, Usage
+>>>>>>> conv
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
@@ -89,7 +93,8 @@ class ConversationInfo:
         items: Items in its history.
         metadata: What was said of it.
         usage: What its model calls have used, as far as they were counted.
-        usage_by_day: The same for each of the newest days with any, by date (UTC, ``2026-11-26``).
+        usage_by_day: The same for each of the newest days with any, by date (UTC, ``2026-11-26``), and ``earlier`` for
+            what is older.
         ttl: Unix second of expiry, or None.
         is_damaged: Whether its head cannot be read: then only its id and ``updated_at`` are known.
     """
@@ -460,6 +465,7 @@ class Conversation:
             await _settled(self._editor.describe(change))
 
 
+<<<<<<< HEAD
 def _spans(log: TurnLog) -> tuple[TurnSpan, ...]:
     spans = {turn.first: TurnSpan(turn.first, turn.last, turn.outcome, turn.usage) for turn in reversed(log.finished)}
     return tuple(span for _, span in sorted(spans.items()) if span.last > span.first)
@@ -473,6 +479,8 @@ def _state_of(head: Head, now: float) -> State:
     return State.IDLE if head.turns.waiting is None else State.WAITING
 
 
+=======
+>>>>>>> conv
 def _described(head: Head) -> ConversationInfo:
     return _info(head, head.count)
 
@@ -494,16 +502,9 @@ def _info(head: Head, items: int) -> ConversationInfo:
         items=items,
         metadata=profile.described(),
         usage=profile.ledger.total,
-        usage_by_day={_date(day): usage for day, usage in profile.ledger.days},
+        usage_by_day=profile.ledger.by_day(),
         ttl=head.ttl,
     )
-
-
-def _date(day: int) -> str:
-    try:
-        return time.strftime("%Y-%m-%d", time.gmtime(day * DAY_SECONDS))
-    except (ValueError, OverflowError, OSError):
-        return f"day {day}"
 
 
 # --- pages -----------------------------------------------------------------------------------------------------------
@@ -556,6 +557,12 @@ def _count(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 53:
         raise TypeError(f"{value!r} is no moment")
     return value
+
+
+def described_as(title: str | None, metadata: Mapping[str, Any] | None) -> Profile:
+    """What a head says of a conversation that has this title and metadata. Raises ``InvalidInputError``."""
+    named = Profile() if title is None else Profile().named(_checked_title(title))
+    return replace(named, metadata=_merged(named, _checked_changes(metadata)))
 
 
 # --- arguments -------------------------------------------------------------------------------------------------------

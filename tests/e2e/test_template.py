@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from openai_agents_session.storage.table import INDEX, INDEX_DEFINITIONS, OWNER_INDEX
 from tools.emulation.sam import ROOT, expand, expand_each, lint, sam
 
 SERVICE = ROOT / "layer" / "openai_agents_session" / "service"
@@ -110,7 +111,8 @@ def test_the_table_expires_encrypts_recovers_and_stays_as_asked(
     assert table["UpdateReplacePolicy"] == "Retain"  # no update deletes it, whatever it may be asked for
     assert table["Properties"] == {
         "KeySchema": [{"AttributeName": "session_id", "KeyType": "HASH"}],
-        "AttributeDefinitions": [{"AttributeName": "session_id", "AttributeType": "S"}],
+        "AttributeDefinitions": INDEX_DEFINITIONS,
+        "GlobalSecondaryIndexes": [INDEX],
         "BillingMode": "PAY_PER_REQUEST",
         "DeletionProtectionEnabled": flag,
         "TimeToLiveSpecification": {"AttributeName": "ttl", "Enabled": True},
@@ -140,6 +142,8 @@ def test_policies_environment_and_alarms_point_to_an_adopted_table() -> None:
     for function in expansion.of_type("AWS::Lambda::Function"):
         assert function["Properties"]["Environment"]["Variables"]["SESSION_TABLE"] == "chats"
     assert statements(**ADOPTED)["Sessions"]["Resource"]["Fn::Sub"].endswith(":table/chats")
+    index = statements(**ADOPTED)["Conversations"]["Resource"]["Fn::Sub"]
+    assert index.endswith(f":table/chats/index/{OWNER_INDEX}")
     alarm = expansion.resources["TableAlarm"]["Properties"]
     assert alarm["Dimensions"] == [{"Name": "TableName", "Value": "chats"}]
     assert expansion.decided["Outputs"]["TableName"]["Value"] == "chats"
@@ -161,13 +165,16 @@ def test_the_function_may_do_to_its_table_what_the_library_does_and_no_more() ->
     sources = [file.read_text() for file in package.rglob("*.py") if "cli" not in file.parts]
     used = {name.title().replace("_", "") for text in sources for name in re.findall(r'"((?:[a-z]+_)+items?)"', text)}
     assert {"GetItem", "PutItem"} <= used
-    assert statements().keys() == {"Sessions", "Messages", "Logs", "Traces"}
+    used.remove("TransactWriteItems")  # no action of its own: its puts need PutItem
+    assert statements().keys() == {"Sessions", "Conversations", "Messages", "Logs", "Traces"}
     allowed = statements()["Sessions"]
     assert set(allowed["Action"]) == {f"dynamodb:{name}" for name in used}
+    assert statements()["Conversations"]["Action"] == "dynamodb:Query"
 
 
 def test_the_function_may_touch_its_own_table_alone() -> None:
     assert statements()["Sessions"]["Resource"] == {"Fn::GetAtt": ["KeptSessions", "Arn"]}
+    assert statements()["Conversations"]["Resource"] == {"Fn::Sub": f"${{KeptSessions.Arn}}/index/{OWNER_INDEX}"}
     variables = expand().only("AWS::Lambda::Function")["Properties"]["Environment"]["Variables"]
     assert variables["SESSION_TABLE"] == {"Ref": "KeptSessions"}
 

@@ -20,7 +20,7 @@ import boto3
 
 from tools.emulation import engines, rie
 from tools.emulation.rie import Emulator
-from tools.local_stack import with_owner_index
+from tools.local_stack import INDEX, INDEX_DEFINITIONS
 
 EVENTS = Path(__file__).resolve().parents[2] / "events"
 
@@ -81,7 +81,8 @@ def stage_on(endpoint_url: str) -> Stage:
     client.create_table(
         TableName=f"sessions-{mark}",
         KeySchema=[{"AttributeName": "session_id", "KeyType": "HASH"}],
-        **with_owner_index(),
+        AttributeDefinitions=INDEX_DEFINITIONS,
+        GlobalSecondaryIndexes=[INDEX],
         BillingMode="PAY_PER_REQUEST",
     )
     variables = {

@@ -152,7 +152,7 @@ SCRIPTS: Mapping[str, tuple[StorageOptions, tuple[Step, ...]]] = {
     "tiny": (TINY, _script("t", 160, 6, 12_000)),
     "default": (DEFAULT, _script("d", 1_400, 10, 700_000)),
 }
-"""Each appends over several seals and a merge, adds many parts, pops back over all that, redacts, rewinds and clears."""
+"""Each appends over several seals and a merge, adds many parts, pops back over that, redacts, rewinds and clears."""
 
 FORKS: Mapping[str, tuple[StorageOptions, tuple[Step, ...]]] = {
     "fork": (TINY, (Step("add", batch("f", 30, 400)), Step("fork", number=25))),

@@ -7,10 +7,22 @@ from typing import Annotated
 
 import typer
 
-from .commands import check, delete, export, importing, listing, salvage, show, table
+from .commands import accounting, check, delete, editing, export, importing, listing, salvage, show, table
 from .frame import app
 
-__all__ = ["app", "check", "delete", "export", "importing", "listing", "salvage", "show", "table"]
+__all__ = [
+    "accounting",
+    "app",
+    "check",
+    "delete",
+    "editing",
+    "export",
+    "importing",
+    "listing",
+    "salvage",
+    "show",
+    "table",
+]
 
 _DISTRIBUTION = "openai-agents-session-layer"
 
@@ -30,8 +42,9 @@ def main(
     """See, move, check, repair and delete the sessions of openai-agents in a DynamoDB table."""
 
 
-_ORDER = ("list", "show", "cost", "export", "import", "delete", "verify", "repair", "salvage")
-_AFTER = ("ping", "create-table", "help")
+_ORDER = ("list", "show", "cost", "usage", "rename", "fork", "redact", "export", "import", "delete")
+_CHECKS = ("verify", "repair", "salvage")
+_AFTER = ("ping", "create-table", "add-index", "help")
 
 
 @app.command("help")
@@ -51,4 +64,4 @@ def help_(
     typer.echo(found.get_help(typer.Context(found, info_name=name, parent=parent)))
 
 
-app.registered_commands.sort(key=lambda command: (*_ORDER, *_AFTER).index(command.name or ""))
+app.registered_commands.sort(key=lambda command: (*_ORDER, *_CHECKS, *_AFTER).index(command.name or ""))

@@ -24,6 +24,8 @@ from ..errors import (
     InvalidInputError,
     LeaseUnavailableError,
     SessionError,
+    SessionExistsError,
+    SessionNotFoundError,
     WrongOwnerError,
 )
 from ..storage.record import UnknownFormatError
@@ -70,7 +72,15 @@ EXPECTED = (
 )
 """What may go wrong. Anything else is a fault of this command."""
 
-_PROBLEMS = (CorruptSessionError, WrongOwnerError, LeaseUnavailableError, TransferError, NotOursError)
+_PROBLEMS = (
+    CorruptSessionError,
+    WrongOwnerError,
+    LeaseUnavailableError,
+    SessionExistsError,
+    SessionNotFoundError,
+    TransferError,
+    NotOursError,
+)
 
 _GET = "Set AWS_PROFILE or --profile, or AWS_ACCESS_KEY_ID and the like"
 _RENEW = "Renew them: aws sso login, or however you got them"

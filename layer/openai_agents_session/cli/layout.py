@@ -25,6 +25,11 @@ def unbroken(value: str, style: str = "") -> Text:
     return Text(identity(value), style=style, no_wrap=True, overflow="ignore")
 
 
+def one_line(value: str, style: str = "") -> Text:
+    """Text of a stranger's making that takes one line, to be wrapped where that is too long."""
+    return Text(identity(value), style=style, overflow="fold")
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column of a table.

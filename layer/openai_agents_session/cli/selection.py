@@ -71,6 +71,15 @@ async def found(store: Store, out: Output, wanted: Wanted, *, after: str | None 
                     yield entry
 
 
+async def of_owner(store: Store, owner: str, wanted: Wanted) -> AsyncGenerator[Listed]:
+    """The sessions of an owner that are wanted, newest activity first. Raises ``IndexNotFoundError``."""
+    now = store.now()
+    async with aclosing(store.owned(owner)) as items:
+        async for _, item in items:
+            if (entry := listed(item, now)) in wanted:
+                yield entry
+
+
 async def resolved(store: Store, out: Output, name: str) -> tuple[str, Attributes] | None:
     """The one session that somebody means, and its item: by its id, or where there is none of it by how it begins.
 

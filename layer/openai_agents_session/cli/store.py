@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from ..client import OwnedClient
+from ..conversations import described_as
 from ..dynamodb import DynamoDBSession
 from ..errors import CorruptSessionError
 from ..events import Event
@@ -16,6 +17,7 @@ from ..options import StorageOptions
 from ..storage.aws_errors import ConditionFailed, RequestFailed, unavailable
 from ..storage.head import Attributes, Head, from_attributes
 from ..storage.items import from_batch
+from ..storage.listing import Listing, last_activity
 from ..storage.operations import SessionStore
 from ..storage.record import DamagedRecordError
 from ..storage.retry import RetryBudget
@@ -166,6 +168,19 @@ class Store:
         item = await self.item(session_id)
         return item is not None and self._is_in_use(session_id, item)
 
+    async def owned(self, owner: str) -> AsyncGenerator[tuple[str, Attributes]]:
+        """The sessions of an owner and their items, newest activity first, from the table's index.
+
+        Raises:
+            IndexNotFoundError: The table has none.
+        """
+        async for piece in Listing(self.table, owner, self.now()).pieces(self.patience):
+            keys = [entry.session_id for entry in piece.entries]
+            items = {item["session_id"]["S"]: item for item in await self.table.read_items(keys, self.patience())}
+            theirs = [item for item in items.values() if item.get("owner", {}).get("S") == owner and is_head(item)]
+            for item in sorted(theirs, key=last_activity, reverse=True):
+                yield item["session_id"]["S"], item
+
     async def key_schema(self) -> list[tuple[str, str, str]] | None:
         """The table's key as (attribute, HASH or RANGE, type), or None when there is no such table."""
         client = self.table.client
@@ -180,7 +195,15 @@ class Store:
     # --- writing ---------------------------------------------------------------------------------------------------
 
     async def create(
-        self, session_id: str, items: list[Any], *, owner: str | None, ttl_seconds: int | None, begun: int | None
+        self,
+        session_id: str,
+        items: list[Any],
+        *,
+        owner: str | None,
+        ttl_seconds: int | None,
+        begun: int | None,
+        title: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> bool:
         """Store a session that does not exist yet. Of any number who try at once, one does.
 
@@ -190,6 +213,8 @@ class Store:
             owner: Whom it is bound to, or None.
             ttl_seconds: Seconds from now to expiry, or None.
             begun: Unix second in which the conversation began; None for now.
+            title: What it is called, or None.
+            metadata: What was said of it.
 
         Returns:
             Whether it was stored; False when there is one.
@@ -203,7 +228,8 @@ class Store:
         if present is not None and not is_head(present):
             raise NotOursError(f"something that is not a session lies under {session_id!r}")
         store.committer.known = store.committer.decoded(present)  # it is not read again
-        return await store.create(from_batch(session_id, items), created=begun)
+        profile = described_as(title, metadata)
+        return await store.create(from_batch(session_id, items), created=begun, profile=profile)
 
     def _is_in_use(self, session_id: str, item: Attributes) -> bool:
         head = self.head(session_id, item)

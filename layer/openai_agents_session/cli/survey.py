@@ -7,6 +7,7 @@ life is not the head's is dead.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
@@ -75,6 +76,18 @@ async def listing(store: Store, *, on_page: OnCount | None = None, after: str | 
         async for key, item in items:
             if SEPARATOR not in key and is_head(item):
                 yield listed(item, now)
+
+
+async def unlisted(store: Store) -> AsyncGenerator[str]:
+    """The sessions that belong into the list of their owner and are not there: an older version wrote them last."""
+    now = store.now()
+    async with aclosing(scan(store, heads_only=True)) as items:
+        async for key, item in items:
+            if SEPARATOR in key or "owner" not in item or "active" in item or not is_head(item):
+                continue
+            with contextlib.suppress(CorruptSessionError):
+                if store.head(key, item).as_of(now).count:
+                    yield key
 
 
 # --- collecting ------------------------------------------------------------------------------------------------------

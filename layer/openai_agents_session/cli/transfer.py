@@ -15,12 +15,16 @@ certain: ``"certain": true``.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..storage.description import SessionInfo
 from ..storage.salvage import Salvage
+
+_AROUND_A_LINE = " \t\r\n\ufeff\x1a"
+"""What a file may have around its lines once it went through Windows: byte order marks where files were joined, and the
+mark of a file's end."""
 
 
 class TransferError(Exception):
@@ -43,6 +47,8 @@ class Exported:
         ttl: Unix second of expiry, or None.
         owner_is_certain: Whether that is so: not in a salvaged session whose head does not vouch for it.
         begun: Unix second in which the conversation began, or None.
+        title: What it is called, or None.
+        metadata: What was said of it.
     """
 
     session_id: str
@@ -52,6 +58,8 @@ class Exported:
     owner: str | None
     ttl: int | None
     begun: int | None
+    title: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -84,13 +92,15 @@ def dump(value: Any) -> str:
 def lines(info: SessionInfo, items: Iterable[Any]) -> Iterator[str]:
     """The lines of a session, without line ends."""
     stored = list(items)
-    described = {
+    described: dict[str, Any] = {
         "items": len(stored),
         "owner": info.owner,
         "ttl": info.ttl,
         "created": info.created,
         "updated_at": info.updated_at,
     }
+    named = {"title": info.title, "metadata": info.metadata}
+    described |= {name: value for name, value in named.items() if value}
     yield dump({"session_id": info.session_id, "session": described})
     for item in stored:
         yield dump({"session_id": info.session_id, "item": item})
@@ -198,8 +208,9 @@ def sessions(source: Iterable[str]) -> Iterator[Exported]:
     """
     reader = _Reader()
     for number, text in enumerate(source, 1):
-        if text.strip():
-            exported = reader.taken(_parsed(number, text), number)
+        line = text.strip(_AROUND_A_LINE)
+        if line:
+            exported = reader.taken(_parsed(number, line), number)
             if exported is not None:
                 yield exported
     reader.check_whole("the end of the file")
@@ -232,14 +243,19 @@ def _description(line: dict[str, Any], number: int) -> dict[str, Any]:
     if not isinstance(told, dict) or not _is_count(told.get("items")):
         raise TransferError(f"line {number} does not describe a session: it has no number of items")
     owner, ttl, begun = told.get("owner"), told.get("ttl"), told.get("created")
+    title, metadata = told.get("title"), told.get("metadata", {})
     if not (owner is None or isinstance(owner, str)) or not (ttl is None or _is_count(ttl)):
         raise TransferError(f"line {number} does not describe a session: its owner or its ttl is of a wrong type")
+    if not (title is None or isinstance(title, str)) or not isinstance(metadata, dict):
+        raise TransferError(f"line {number} does not describe a session: its title or metadata is of a wrong type")
     return {
         "session_id": line["session_id"],
         "owner": owner,
         "owner_is_certain": told.get("owner_is_certain", True) is True,
         "ttl": ttl,
         "begun": begun if _is_count(begun) else None,
+        "title": title,
+        "metadata": metadata,
     }
 
 

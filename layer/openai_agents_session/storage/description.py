@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from .capacity import read_units, write_units
 from .head import Head
+from .usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,9 @@ class SessionInfo:
         append_write_units: Write units of the next small append.
         read_units_cold: Read units of reading it all, no part cached.
         read_units_warm: The same, all parts cached.
+        title: What the conversation is called, or None.
+        metadata: What was said of it.
+        usage: What its model calls have used, by day (UTC); ``earlier`` for what is too old to stand by day.
     """
 
     session_id: str
@@ -47,6 +52,9 @@ class SessionInfo:
     append_write_units: int
     read_units_cold: float
     read_units_warm: float
+    title: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    usage: dict[str, Usage] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,4 +102,7 @@ def info_of(head: Head, stored_bytes: int) -> SessionInfo:
         append_write_units=write_units(stored_bytes),
         read_units_cold=warm + sum(read_units(size, consistent=False) for size in sizes),
         read_units_warm=warm,
+        title=head.profile.title,
+        metadata=head.profile.described(),
+        usage=head.profile.ledger.by_day(),
     )

@@ -153,8 +153,8 @@ class Editor:
         if not 0 < kept <= len(items):
             raise InvalidInputError(f"session {self.store.session_id!r}: it has {len(items)} items, not {kept}")
         _check_cut(self.store.session_id, items, kept)
-        profile = change(replace(head.profile.unlisted(), ledger=NO_LEDGER))
-        return await _Copy(target, from_values(items[:kept]), profile, is_new=is_new).made()
+        like = replace(head, profile=change(replace(head.profile.unlisted(), ledger=NO_LEDGER)))
+        return await _Copy(target, from_values(items[:kept]), like, is_new=is_new).made()
 
     # --- redacting ---------------------------------------------------------------------------------------------------
 
@@ -258,12 +258,12 @@ class _Copy:
     Args:
         target: It.
         batch: Its history.
-        profile: Its title and metadata.
+        like: What has its title, metadata and owner.
         is_new: Whether nobody else can know its id.
     """
 
-    def __init__(self, target: SessionStore, batch: Items, profile: Profile, *, is_new: bool) -> None:
-        self._target, self._batch, self._profile = target, batch, profile
+    def __init__(self, target: SessionStore, batch: Items, like: Head, *, is_new: bool) -> None:
+        self._target, self._batch, self._like = target, batch, like
         self._if_unknown = IfUnknown.REPEAT if is_new else IfUnknown.RAISE
         self._epoch: bytes | None = None
 
@@ -285,9 +285,12 @@ class _Copy:
         target = self._target
         copying = Copying(target.layout, target.expiry, target.options.part_bytes, target.options.compress)
         self._epoch = self._epoch or view.base.epoch
-        head = replace(view.base, profile=self._profile, epoch=self._epoch)
+        head = replace(self._begun(view), epoch=self._epoch)
         put = None if view.stored.exists or view.budget.retries > _TRIES else copying.put(view, head, self._batch)
         return Nothing(_Outcome.TOO_LARGE) if put is None else replace(put, result=_Outcome.STORED)
+
+    def _begun(self, view: View) -> Head:
+        return replace(view.base, owner=view.base.owner or self._like.owner, profile=self._like.profile)
 
     async def _in_steps(self) -> _Outcome:
         """What is too large for a transaction, or lies over what somebody left: it has an early end until it is whole.
@@ -301,7 +304,7 @@ class _Copy:
         async def grown(view: View) -> Planned:
             if view.base.count:
                 return Nothing(_Outcome.EXISTS)
-            return await early.extended(view, replace(view.base, profile=self._profile), growth, _Outcome.STORED)
+            return await early.extended(view, self._begun(view), growth, _Outcome.STORED)
 
         async def settled(view: View) -> Planned:
             return await target.put(view, view.base, _Outcome.STORED)

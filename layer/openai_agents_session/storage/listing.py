@@ -12,6 +12,7 @@ which the conversations were first written on that day: a page then costs the sa
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
 from .head import Attributes, Head, glimpse
@@ -122,6 +123,20 @@ class Listing:
             if len(shown) >= limit or read >= READ_LIMIT:
                 return shown, Place(start)
 
+    async def pieces(self, budget: Callable[[], RetryBudget]) -> AsyncGenerator[Piece]:
+        """All entries of the index, newest days first.
+
+        Args:
+            budget: Opens one for each piece.
+        """
+        start: IndexEntry | None = None
+        while True:
+            piece = await self._piece(start, DAY_LIMIT // 10, budget())
+            yield piece
+            if piece.end is None:
+                return
+            start = piece.end
+
     async def _piece(self, start: IndexEntry | None, wanted: int, budget: RetryBudget) -> Piece:
         """The next whole days with at least so many entries, or as much of one day as is sorted together."""
         entries: list[IndexEntry] = []
@@ -172,6 +187,16 @@ def _whole_days(entries: list[IndexEntry]) -> list[IndexEntry]:
     """Without the last day, of which there may be more."""
     last = entries[-1].active // _DAY_MILLISECONDS if entries else 0
     return [entry for entry in entries if entry.active // _DAY_MILLISECONDS != last]
+
+
+def last_activity(item: Attributes) -> tuple[int, str]:
+    """Where a head's item stands in a list: the larger, the earlier. What cannot be read stands by its second."""
+    session_id = item["session_id"]["S"]
+    try:
+        head, _ = glimpse(session_id, item)
+    except DamagedRecordError:
+        return _second(item) * 1000, session_id
+    return head.updated_at * 1000 + head.profile.milliseconds, session_id
 
 
 def _second(item: Attributes) -> int:

@@ -40,7 +40,7 @@ from .history import History, HistoryWindow
 from .items import Items, checked_size
 from .keys import SEPARATOR
 from .layout import TAIL_TEXT_LIMIT_BYTES, Layout
-from .profile import NO_PROFILE
+from .profile import NO_PROFILE, Profile
 from .retry import GRACE_SECONDS, RetryBudget, deadline
 from .sealing import Growth
 from .segments import Damage, SegmentStore
@@ -199,12 +199,13 @@ class SessionStore:
 
         return bool(await self.grown(transition, growth))
 
-    async def create(self, batch: Items, *, created: int | None) -> bool:
+    async def create(self, batch: Items, *, created: int | None, profile: Profile = NO_PROFILE) -> bool:
         """Store a session that does not exist yet. Of any number who try at once, one does.
 
         Args:
             batch: Its history.
             created: Unix second in which the conversation began; None for now.
+            profile: Its title and metadata.
 
         Returns:
             False when there is one with items already; nothing was stored then.
@@ -214,7 +215,8 @@ class SessionStore:
         async def transition(view: View) -> Planned:
             if view.base.count:
                 return Nothing(result=False)
-            empty = view.base if created is None else replace(view.base, created=created)
+            began = view.base.created if created is None else created
+            empty = replace(view.base, created=began, profile=profile)
             return await self.extended(view, empty, growth, result=True)
 
         return bool(await self.grown(transition, growth))

@@ -31,6 +31,24 @@ if TYPE_CHECKING:
 OWNER_INDEX = "owner-active-index"
 """The index that lists the conversations of an owner."""
 
+_KEY_DEFINITIONS: Sequence[Any] = [{"AttributeName": "session_id", "AttributeType": "S"}]
+INDEX_DEFINITIONS: Sequence[Any] = [
+    *_KEY_DEFINITIONS,
+    {"AttributeName": "owner", "AttributeType": "S"},
+    {"AttributeName": "active", "AttributeType": "N"},
+]
+"""The attributes that the keys of the table and of its index are."""
+
+INDEX: Mapping[str, Any] = {
+    "IndexName": OWNER_INDEX,
+    "KeySchema": [
+        {"AttributeName": "owner", "KeyType": "HASH"},
+        {"AttributeName": "active", "KeyType": "RANGE"},
+    ],
+    "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["title"]},
+}
+"""The index, as a request to make it describes it."""
+
 _READS = frozenset({"get_item", "batch_get_item", "query", "scan", "describe_table", "describe_time_to_live"})
 _COUNTED = frozenset(
     {"get_item", "batch_get_item", "query", "scan", "put_item", "update_item", "delete_item", "transact_write_items"}
@@ -139,6 +157,10 @@ class Table:
         free: tuple[str, dict[str, str], dict[str, Any]] = ("attribute_not_exists(#key)", {"#key": "session_id"}, {})
         writes = [head, *(_transacted(self.name, part_attributes(part), *free) for part in parts)]
         await self._send("transact_write_items", budget, TransactItems=writes)
+
+    async def read_items(self, keys: Iterable[str], budget: RetryBudget) -> list[Attributes]:
+        """The items under some keys, strongly consistent; nothing for those that are missing."""
+        return await self._read_items(dict.fromkeys(keys, 0), budget, ConsistentRead=True)
 
     async def read_heads(self, keys: Iterable[str], budget: RetryBudget) -> list[Attributes]:
         """The heads under some keys, without their items; nothing for those that are missing."""
@@ -413,7 +435,7 @@ class Table:
 
     async def _create(self, budget: RetryBudget, *, with_index: bool) -> None:
         own = {"AttributeDefinitions": _KEY_DEFINITIONS}
-        index = {"AttributeDefinitions": _INDEX_DEFINITIONS, "GlobalSecondaryIndexes": [_INDEX]}
+        index = {"AttributeDefinitions": INDEX_DEFINITIONS, "GlobalSecondaryIndexes": [INDEX]}
         try:
             await self._once(
                 "create_table",
@@ -551,22 +573,6 @@ def _request_event(operation: str, answer: Any, seconds: float, error: BaseExcep
 # --- wire forms ------------------------------------------------------------------------------------------------------
 
 
-_KEY_DEFINITIONS = [{"AttributeName": "session_id", "AttributeType": "S"}]
-_INDEX_DEFINITIONS = [
-    *_KEY_DEFINITIONS,
-    {"AttributeName": "owner", "AttributeType": "S"},
-    {"AttributeName": "active", "AttributeType": "N"},
-]
-_INDEX: Mapping[str, Any] = {
-    "IndexName": OWNER_INDEX,
-    "KeySchema": [
-        {"AttributeName": "owner", "KeyType": "HASH"},
-        {"AttributeName": "active", "KeyType": "RANGE"},
-    ],
-    "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["title"]},
-}
-
-
 def _index_in(described: Mapping[str, Any]) -> Mapping[str, Any] | None:
     indexes = described.get("GlobalSecondaryIndexes") or []
     return next((index for index in indexes if index["IndexName"] == OWNER_INDEX), None)
@@ -582,8 +588,8 @@ def _like_the_table(described: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _index_update(throughput: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "AttributeDefinitions": _INDEX_DEFINITIONS,
-        "GlobalSecondaryIndexUpdates": [{"Create": {**_INDEX, **throughput}}],
+        "AttributeDefinitions": INDEX_DEFINITIONS,
+        "GlobalSecondaryIndexUpdates": [{"Create": {**INDEX, **throughput}}],
     }
 
 

@@ -6,6 +6,7 @@ what is older is summed, so that the head stays small.
 
 from __future__ import annotations
 
+import time
 from dataclasses import astuple, dataclass, fields
 from typing import Any
 
@@ -15,6 +16,9 @@ KEEP_DAYS = 6
 """Days that a head keeps one by one. Each takes about 12 bytes of every write."""
 
 DAY_SECONDS = 86_400
+
+EARLIER = "earlier"
+"""In place of a date: the days before those that are kept one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,11 @@ class Ledger:
         newest = sorted(days.items(), reverse=True)
         return Ledger(tuple(newest[:KEEP_DAYS]), Ledger(tuple(newest[KEEP_DAYS:]), self.earlier).total)
 
+    def by_day(self) -> dict[str, Usage]:
+        """The usage by date, newest first, and ``earlier`` for what is older."""
+        days = {date_of(day): usage for day, usage in self.days}
+        return days if self.earlier == NO_USAGE else {**days, EARLIER: self.earlier}
+
     def write(self, record: RecordWriter) -> None:
         """Append to a record."""
         record.number(len(self.days))
@@ -123,6 +132,14 @@ class Ledger:
 
 
 NO_LEDGER = Ledger()
+
+
+def date_of(day: int) -> str:
+    """The date of a day since 1970, such as ``2026-11-26``."""
+    try:
+        return time.strftime("%Y-%m-%d", time.gmtime(day * DAY_SECONDS))
+    except (ValueError, OverflowError, OSError):
+        return f"day {day}"
 
 
 def _number(values: Any, name: str) -> int:

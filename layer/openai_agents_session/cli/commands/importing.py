@@ -154,7 +154,16 @@ async def _put(
     items = _items(exported, how)
     if how.skip and await store.holds(session_id):
         return _SKIPPED
-    if await store.create(session_id, items, owner=owner, ttl_seconds=ttl_seconds, begun=exported.begun):
+    is_new = await store.create(
+        session_id,
+        items,
+        owner=owner,
+        ttl_seconds=ttl_seconds,
+        begun=exported.begun,
+        title=exported.title,
+        metadata=exported.metadata,
+    )
+    if is_new:
         return "imported"
     session = store.session(session_id, ttl_seconds=ttl_seconds, owner=owner)
     if how.append:

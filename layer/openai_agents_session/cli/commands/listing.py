@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import asdict
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ...errors import InvalidInputError
+from ...errors import IndexNotFoundError, InvalidInputError
 from .. import output, selection, views, words
 from ..faults import Exit
 from ..frame import After, Owner, Prefix, Since, command
@@ -67,6 +68,10 @@ async def list_sessions(
         typer.Option(min=0, metavar="NUMBER", help="At most so many; 0 for all. Default: 100, with --json all."),
     ] = None,
     after: After = None,
+    whole: Annotated[
+        bool,
+        typer.Option("--scan", help="With --owner: read the whole table, also where its index knows the sessions."),
+    ] = False,
 ) -> int:
     """List sessions.
 
@@ -78,13 +83,29 @@ async def list_sessions(
         raise InvalidInputError("--after goes on in the table's order, which --sort changes: use one of them")
     wanted = selection.Wanted(owner, prefix, selection.moment_of(since, store.now()), expired=True if expired else None)
     most = limit if limit is not None else (0 if out.as_json else _PAGE)
+    if owner is not None and after is None and not whole:
+        with contextlib.suppress(IndexNotFoundError):
+            return await _from_index(store, out, owner, wanted, most, sort)
     async with aclosing(selection.found(store, out, wanted, after=after)) as entries:
         if sort is Sort.NONE:
             return await _in_order(store, out, entries, most)
         return await _sorted(store, out, entries, most, _KEYS[sort])
 
 
-async def _in_order(store: Store, out: Output, entries: AsyncIterator[Listed], most: int) -> int:
+async def _from_index(store: Store, out: Output, owner: str, wanted: selection.Wanted, most: int, sort: Sort) -> int:
+    """The list of an owner, which is in the order of activity: in that order no more is read than is shown."""
+    async with aclosing(selection.of_owner(store, owner, wanted)) as entries:
+        if sort in (Sort.NONE, Sort.UPDATED):
+            code = await _in_order(store, out, entries, most, is_indexed=True)
+        else:
+            code = await _sorted(store, out, entries, most, _KEYS[sort])
+    out.note("from the table's index: --scan also finds what an older version wrote last, and what is empty")
+    return code
+
+
+async def _in_order(
+    store: Store, out: Output, entries: AsyncIterator[Listed], most: int, *, is_indexed: bool = False
+) -> int:
     shown: list[Listed] = []
     count = 0
     is_cut_off = False
@@ -97,11 +118,10 @@ async def _in_order(store: Store, out: Output, entries: AsyncIterator[Listed], m
             out.line(output.json_line(_described(entry)))
         else:
             shown.append(entry)
-    _show(store, out, shown)
+    _show(store, out, shown, titled=is_indexed)
     if is_cut_off and shown:
-        out.note(
-            f"there are more: --after={words.shell_word(shown[-1].session_id, out.encoding)}, or --limit 0", "yellow"
-        )
+        on = "" if is_indexed else f"--after={words.shell_word(shown[-1].session_id, out.encoding)}, or "
+        out.note(f"there are more: {on}--limit 0", "yellow")
     return Exit.DONE
 
 
@@ -126,10 +146,10 @@ async def _sorted(
     return Exit.DONE
 
 
-def _show(store: Store, out: Output, shown: list[Listed]) -> None:
+def _show(store: Store, out: Output, shown: list[Listed], *, titled: bool = False) -> None:
     if out.as_json:
         return
-    out.results(views.listing(shown, store.now()).lines(out.width))
+    out.results(views.listing(shown, store.now(), titled=titled).lines(out.width))
     out.note(f"{words.many(len(shown), 'session')}, {views.spent(store.spent)}")
 
 

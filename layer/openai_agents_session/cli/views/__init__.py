@@ -6,17 +6,22 @@ from .checks import plan, repairs, survey
 from .conversation import conversation
 from .costs import cost
 from .sessions import erased, imported, listing, spent, stored_bytes, to_erase
+from .usage import described, forked, redacted, usage
 
 __all__ = [
     "conversation",
     "cost",
+    "described",
     "erased",
+    "forked",
     "imported",
     "listing",
     "plan",
+    "redacted",
     "repairs",
     "spent",
     "stored_bytes",
     "survey",
     "to_erase",
+    "usage",
 ]

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from ...storage.description import SessionInfo
-from ..layout import Column, Sheet, Titled, text, unbroken
+from ..layout import Column, Sheet, Titled, one_line, text, unbroken
 from ..mend import Erased
 from ..recognise import Listed
 from ..store import Spent
@@ -30,9 +30,19 @@ _COLUMNS = (
 )
 
 
-def listing(sessions: Sequence[Listed], now: int) -> Sheet:
-    """A table of sessions."""
-    return Sheet(_COLUMNS, [_row(session, now) for session in sessions])
+def listing(sessions: Sequence[Listed], now: int, *, titled: bool = False) -> Sheet:
+    """A table of sessions.
+
+    Args:
+        sessions: The sessions.
+        now: Unix seconds.
+        titled: Whether to show what they are called.
+    """
+    rows = [_row(session, now) for session in sessions]
+    if not titled:
+        return Sheet(_COLUMNS, rows)
+    titles = [one_line(session.info.title or "") if session.info else Text() for session in sessions]
+    return Sheet((*_COLUMNS, Column("TITLE")), [[*row, title] for row, title in zip(rows, titles, strict=True)])
 
 
 def _row(session: Listed, now: int) -> list[Text]:
