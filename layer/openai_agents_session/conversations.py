@@ -42,13 +42,8 @@ from .storage.redaction import NOTICE, NOTICE_LIMIT_CHARACTERS
 from .storage.retry import RetryBudget
 from .storage.table import OWNER_INDEX, IndexEntry, Table
 from .storage.titles import TITLE_LIMIT_BYTES, TITLE_LIMIT_CHARACTERS, one_line
-<<<<<<< HEAD
 from .storage.turn_log import Outcome, TurnLog
-from .storage.usage import DAY_SECONDS, NO_USAGE, Usage
-=======
-from .storage.turn_log import Outcome
 from .storage.usage import NO_USAGE, Usage
->>>>>>> conv
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
@@ -465,7 +460,6 @@ class Conversation:
             await _settled(self._editor.describe(change))
 
 
-<<<<<<< HEAD
 def _spans(log: TurnLog) -> tuple[TurnSpan, ...]:
     spans = {turn.first: TurnSpan(turn.first, turn.last, turn.outcome, turn.usage) for turn in reversed(log.finished)}
     return tuple(span for _, span in sorted(spans.items()) if span.last > span.first)
@@ -479,8 +473,6 @@ def _state_of(head: Head, now: float) -> State:
     return State.IDLE if head.turns.waiting is None else State.WAITING
 
 
-=======
->>>>>>> conv
 def _described(head: Head) -> ConversationInfo:
     return _info(head, head.count)
 

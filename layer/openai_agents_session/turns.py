@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -70,6 +71,7 @@ __all__ = [
     "history_of",
     "named_turn",
     "open_calls",
+    "seconds_left",
     "turn",
 ]
 
@@ -83,6 +85,8 @@ WAIT_SECONDS = 5.0
 """How long a turn waits for the one before it."""
 
 _NEWEST = 100
+
+_stop: ContextVar[float | None] = ContextVar("stop", default=None)
 
 
 class InvocationTime(Protocol):
@@ -186,6 +190,16 @@ async def named_turn(
                 yield journal
 
 
+def seconds_left() -> float | None:
+    """Seconds until the turn is stopped in which this is called; None where no turn runs.
+
+    What a turn waits for, a model or a tool's request, is given less: it then ends with an error of its own, and the
+    turn can still say which.
+    """
+    stop = _stop.get()
+    return None if stop is None else max(0.0, stop - asyncio.get_running_loop().time())
+
+
 def delivery_of(name: str, request: str, *, continues: bool = False, decides: str | None = None) -> Delivery:
     """A request for a turn.
 
@@ -218,6 +232,7 @@ async def _stopped_in_time(
     """Cancel the block before the invocation's time is over, then make the history valid."""
     seconds = _remaining_seconds(context)
     end = asyncio.get_running_loop().time() + max(0.001, seconds)
+    stop = _stop.set(end - reserve_seconds)
     try:
         with deadline(end - reserve_seconds / 2):
             async with asyncio.timeout(max(0.0, seconds - reserve_seconds)) as limit:
@@ -230,6 +245,8 @@ async def _stopped_in_time(
             f"session {session.session_id!r}: the turn was stopped {reserve_seconds:g} s before the "
             "invocation's time was over; what it had completed is stored"
         ) from error
+    finally:
+        _stop.reset(stop)
 
 
 async def close_open_calls(session: Session, *, newest: int = _NEWEST) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import boto3
@@ -15,6 +17,7 @@ from tests.support.agent import body, event
 from tests.support.turns import TurnStage, ask, history, new_id, said
 from tools.emulation import strict_faults
 from tools.emulation.rie import Emulator
+from tools.emulation.server import LocalServer, read_body, write
 from tools.emulation.strict_errors import Error, quota_used_up, rate_limited
 from tools.emulation.strict_script import calls, each, says
 
@@ -156,6 +159,54 @@ def test_a_secret_without_a_key_has_a_status_and_a_metric(
 
 def test_a_secret_that_is_missing_has_a_status_and_a_metric(turns: TurnStage, secrets: tuple[str, Any]) -> None:
     assert_no_key(turns, secrets[0], "no-such-secret")
+
+
+class KeyStore(LocalServer):
+    """Secrets Manager and the Parameter Store, where every request fails in the same way.
+
+    Args:
+        error: The error's code; None for no answer at all.
+    """
+
+    def __init__(self, error: str | None) -> None:
+        super().__init__()
+        self._error = error
+
+    def _serve(self, request: BaseHTTPRequestHandler) -> None:
+        read_body(request)
+        if self._error is None:
+            self._stopped.wait()
+            return
+        body = {"__type": self._error, "message": f"User: agent is not authorized to read {SECRET_NAME}"}
+        with contextlib.suppress(OSError):
+            write(request, 400, json.dumps(body).encode(), {"content-type": "application/x-amz-json-1.1"})
+
+
+SECRET_NAME = "openai-key-of-production"
+STORES = {
+    "OPENAI_API_KEY_SECRET": "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+    "OPENAI_API_KEY_PARAMETER": "AWS_ENDPOINT_URL_SSM",
+}
+DENIALS = ["AccessDeniedException", "DecryptionFailure", "ResourceNotFoundException", "ThrottlingException", None]
+
+
+@pytest.mark.parametrize("variable", STORES)
+@pytest.mark.parametrize("error", DENIALS)
+def test_a_key_that_its_store_does_not_give_has_a_status_and_what_the_alarm_counts(
+    turns: TurnStage, variable: str, error: str | None
+) -> None:
+    turns.reset()
+    with KeyStore(error) as store:
+        told = {"OPENAI_API_KEY": "", variable: SECRET_NAME, STORES[variable]: store.url, "LOG_LEVEL": "ERROR"}
+        with turns.environment(**told) as one:
+            session_id = new_id()
+            answer = one.invoke(ask(session_id, "Hello")).answer
+            assert (answer["status"], answer.get("code")) == (502, "no_key")
+            assert [json.loads(line)["code"] for line in one.log.splitlines() if '"code"' in line] == ["no_key"]
+            assert '"ModelKeyFailures"' in one.log
+            assert SECRET_NAME not in one.log + json.dumps(answer)
+            assert said(history(one, session_id)) == ["Hello"]
+    assert turns.model.seen == []
 
 
 def test_a_key_that_is_wrong_has_a_status_and_a_metric(turns: TurnStage, secrets: tuple[str, Any]) -> None:

@@ -6,29 +6,37 @@ import asyncio
 
 import pytest
 
-from tests.support.turns import TurnStage, ask, new_id
+from tests.support.agent import until
+from tests.support.turns import TurnStage, ask, new_id, said
 from tools.emulation import faults
 from tools.emulation.proxy import FaultProxy
+from tools.emulation.rie import Emulator, processes_of
 from tools.emulation.strict_faults import Hang
 from tools.emulation.strict_script import Reply, by_turn, calls, says
 
 SECONDS = 6
 
 
-def blocking(count: int) -> Reply:
-    step = calls("block", seconds=90)
+def blocking(count: int, seconds: float = 90) -> Reply:
+    step = calls("block", seconds=seconds)
     for _ in range(count - 1):
-        step += calls("block", seconds=90)
+        step += calls("block", seconds=seconds)
     return step
 
 
-def test_a_model_that_hangs_is_over_in_time(turns: TurnStage) -> None:
-    with turns.warm(turn_seconds=SECONDS) as one:
-        turns.model.script = lambda _: Hang()
-        stopped = one.invoke(ask(new_id(), "Hello"))
-        turns.model.reset()
-        assert stopped.answer["status"] == 504
-        assert stopped.seconds < SECONDS
+@pytest.mark.parametrize("provider", ["openai", "compatible"])
+def test_a_model_that_hangs_is_given_up_in_time_and_can_be_asked_again(turns: TurnStage, provider: str) -> None:
+    with turns.warm(turn_seconds=SECONDS, MODEL_PROVIDER=provider) as one:
+        turns.model.script = by_turn(calls("pay", amount=1), Hang())
+        session_id = new_id()
+        stopped = one.invoke(ask(session_id, "Pay."))
+        assert (stopped.answer["status"], stopped.answer.get("code")) == (504, "model_timeout")
+        assert stopped.seconds < SECONDS - 1.5
+        turns.model.script = by_turn(calls("pay", amount=1), says("Paid."))
+        answer = one.invoke(ask(session_id, "Pay.")).answer  # at once: the lease was given back
+        assert (answer["status"], answer.get("answer")) == (200, "Paid.")
+        assert turns.effects.of("pay") == 1
+        assert said(turns.assert_goes_on(one, session_id)) == ["Pay.", "And now?"]
 
 
 @pytest.mark.parametrize("count", [1, 8])
@@ -44,6 +52,34 @@ def test_tools_that_block_their_threads_do_not_keep_the_next_turn_from_its_model
         answer = one.invoke(ask(new_id(), "Hello"))
         assert (answer.answer["status"], answer.answer.get("answer")) == (200, "You said: Hello")
         assert answer.seconds < SECONDS / 2
+
+
+@pytest.mark.parametrize("count", [17, 40])
+def test_an_environment_whose_tools_hold_too_many_threads_ends_after_its_answer(turns: TurnStage, count: int) -> None:
+    with turns.warm(turn_seconds=SECONDS) as one:
+        [first] = runtimes(one)
+        turns.model.script = by_turn(blocking(count), says("Never said."))
+        assert one.invoke(ask(new_id(), "Block.")).answer["status"] == 504
+        assert until(5, lambda: first not in runtimes(one)), one.log
+        assert "EnvironmentsEnded" in one.log
+        turns.model.reset()
+        answer = one.invoke(ask(new_id(), "Hello")).answer
+        assert (answer["status"], answer.get("answer")) == (200, "You said: Hello")
+
+
+def test_an_environment_goes_on_while_its_tools_come_back(turns: TurnStage) -> None:
+    with turns.warm(turn_seconds=30) as one:
+        before = runtimes(one)
+        turns.model.script = by_turn(blocking(40, seconds=0.1), says("Done."))
+        assert one.invoke(ask(new_id(), "Block.")).answer["status"] == 200
+        assert turns.effects.of("block") == 40
+        assert one.invoke(ask(new_id(), "Hello")).answer["status"] == 200
+        assert runtimes(one) == before
+
+
+def runtimes(environment: Emulator) -> list[int]:
+    """The processes of the function's runtime."""
+    return [process for process in processes_of(environment.process_id) if process != environment.process_id]
 
 
 @pytest.mark.parametrize("fault", ["throttled", "request lost", "response lost", "server error"])

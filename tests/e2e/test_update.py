@@ -64,6 +64,7 @@ CHANGES: dict[str, tuple[str, dict[str, str], Callable[[dict[str, Any]], Any] | 
     "OpenAIKeySecretArn": (SECRET, {}, variable("OPENAI_API_KEY_SECRET")),
     "OpenAIKeyParameterName": ("/openai/key", {}, variable("OPENAI_API_KEY_PARAMETER")),
     "TtlSeconds": ("3600", {}, variable("SESSION_TTL_SECONDS")),
+    "HistoryLimit": ("50", {}, variable("HISTORY_LIMIT")),
     "TableName": ("elsewhere", {}, variable("SESSION_TABLE")),
     "KeepTable": ("false", {"TableDeletionProtection": "false"}, None),
     "TableDeletionProtection": ("false", {}, None),

@@ -134,7 +134,11 @@ class Page:
 
     async def _seed(self, items: list[Any]) -> None:
         owner = caller({"requestContext": {"authorizer": {"jwt": {"claims": {"iss": "local", "sub": OWNER}}}}})
-        options = {"aws_access_key_id": "local", "aws_secret_access_key": "local", "region_name": "us-east-1"}
+        options: dict[str, Any] = {
+            "aws_access_key_id": "local",
+            "aws_secret_access_key": "local",
+            "region_name": "us-east-1",
+        }
         async with get_session().create_client("dynamodb", endpoint_url=self.stage.endpoint_url, **options) as client:
             table = self.stage.variables["SESSION_TABLE"]
             session = DynamoDBSession(stored_id(self.session_id, owner), client, table, owner=owner)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,7 +13,9 @@ from agents.models.openai_chatcompletions import OpenAIChatCompletionsModel
 from agents.models.openai_responses import OpenAIResponsesModel
 from openai import AsyncOpenAI, AuthenticationError, OpenAIError
 
-from openai_agents_session.service.endpoint import EndpointModel, NoAnswerError
+from openai_agents_session import turns
+from openai_agents_session.service.endpoint import TURN_RESERVE_SECONDS, EndpointModel, ModelTimeoutError, NoAnswerError
+from openai_agents_session.service.models import http_client
 from tools.emulation import strict_faults
 from tools.emulation.strict_model import StrictModel
 from tools.emulation.strict_script import Reply, by_turn, calls_with, each, says, thinks
@@ -53,7 +56,7 @@ async def agent_of(model: StrictModel, interface: str, keys: list[str] | None = 
         return bool(stored.pop(0)) if len(stored) > 1 else False
 
     kinds: Any = {"responses": OpenAIResponsesModel, "chat": OpenAIChatCompletionsModel}
-    async with AsyncOpenAI(api_key=key, base_url=model.base_url, max_retries=0) as client:
+    async with AsyncOpenAI(api_key=key, base_url=model.base_url, max_retries=0, http_client=http_client()) as client:
         yield Agent(name="test", model=EndpointModel(kinds[interface]("m", client), forget), tools=[look_up])
 
 
@@ -95,21 +98,37 @@ async def test_what_is_no_answer_is_an_error_of_the_sdk_or_the_client(
             await answered(agent, streamed=streamed)
 
 
-@pytest.mark.parametrize(
-    "over",
-    [
-        "responses",
-        pytest.param(
-            "chat",
-            marks=pytest.mark.xfail(strict=True, reason="the SDK wants a finish_reason from api.openai.com alone"),
-        ),
-    ],
-)
-async def test_a_stream_that_ends_before_its_answer_does_is_an_error(model: StrictModel, over: str) -> None:
-    model.script = lambda _: strict_faults.Broken(events=3, cleanly=True)
-    async with agent_of(model, over) as agent:
+@pytest.mark.parametrize("reply", [says("Half of this."), calls_with("look_up", '{"key": "x"}')], ids=["text", "call"])
+@pytest.mark.parametrize("events", range(1, 4))
+async def test_a_stream_that_ends_before_its_answer_does_is_an_error(
+    model: StrictModel, interface: str, events: int, reply: Reply
+) -> None:
+    model.script = lambda _: strict_faults.Broken(reply, events, cleanly=True)
+    async with agent_of(model, interface) as agent:
         with pytest.raises((AgentsException, OpenAIError)):
             await answered(agent, streamed=True)
+
+
+@pytest.mark.parametrize("fault", [strict_faults.Hang(), strict_faults.Broken(events=2, hangs=True)])
+async def test_a_model_that_hangs_is_given_up_before_its_turn_is_stopped(
+    model: StrictModel, interface: str, streamed: bool, fault: Any
+) -> None:
+    model.script = lambda _: fault
+    loop = asyncio.get_running_loop()
+    stop = turns._stop.set(loop.time() + TURN_RESERVE_SECONDS + 0.3)
+    try:
+        async with agent_of(model, interface) as agent:
+            with pytest.raises(ModelTimeoutError):
+                await answered(agent, streamed=streamed)
+        assert 0 < (turns.seconds_left() or 0) <= TURN_RESERVE_SECONDS
+    finally:
+        turns._stop.reset(stop)
+
+
+async def test_a_model_may_take_its_time_outside_of_a_turn(model: StrictModel, interface: str, streamed: bool) -> None:
+    model.script = lambda _: says("At last.").late(0.6)
+    async with agent_of(model, interface) as agent:
+        assert await answered(agent, streamed=streamed) == ("At last.", "At last.")
 
 
 @pytest.mark.parametrize("reply", [thinks(), Reply(())], ids=["reasoning alone", "nothing"])

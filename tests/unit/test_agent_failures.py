@@ -17,7 +17,7 @@ from openai import (
     RateLimitError,
 )
 
-from openai_agents_session.service.endpoint import EndpointError, NoAnswerError
+from openai_agents_session.service.endpoint import EndpointError, ModelTimeoutError, NoAnswerError
 from openai_agents_session.service.failures import failure_of
 from openai_agents_session.service.keys import KeyUnavailableError
 
@@ -40,6 +40,7 @@ def caused(error: Exception, cause: Exception) -> Exception:
     [
         (MaxTurnsExceeded(SAID), 422, "max_turns"),
         (NoAnswerError(SAID), 502, "no_answer"),
+        (ModelTimeoutError(SAID), 504, "model_timeout"),
         (EndpointError(SAID), 502, "model_failed"),
         (ModelBehaviorError(SAID), 502, "model_failed"),
         (KeyUnavailableError(SAID), 502, "no_key"),

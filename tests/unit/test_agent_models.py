@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar, Literal
 
@@ -16,8 +16,10 @@ from agent import build_agent
 from offline import SIGNATURE, OfflineModel
 from openai_agents_session.service import running
 from openai_agents_session.service.context import TurnContext
+from openai_agents_session.service.endpoint import EndpointError
 from openai_agents_session.service.errors import RequestError
 from openai_agents_session.service.keys import KeyUnavailableError, key_in, read_api_key
+from openai_agents_session.service.models import whole
 from openai_agents_session.service.settings import DEFAULT_MODEL, Settings
 from openai_agents_session.service.setup import Setup
 
@@ -234,16 +236,17 @@ def test_a_wrong_variable_is_named(variables: dict[str, str], name: str) -> None
 
 
 def test_the_key_comes_from_where_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    from aws_lambda_powertools.utilities import parameters
+    from aws_lambda_powertools.utilities.parameters import SecretsProvider, SSMProvider
 
     asked: list[tuple[str, dict[str, Any]]] = []
 
-    def answer(name: str, **options: Any) -> str:
+    def answer(provider: Any, name: str, **options: Any) -> str:
         asked.append((name, options))
         return "sk-stored\n"
 
-    monkeypatch.setattr(parameters, "get_secret", answer)
-    monkeypatch.setattr(parameters, "get_parameter", answer)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setattr(SecretsProvider, "get", answer)
+    monkeypatch.setattr(SSMProvider, "get", answer)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-shell")
     assert read_api_key(Settings("openai", api_key_secret="secret")) == "sk-stored"
     assert read_api_key(Settings("openai", api_key_parameter="/parameter")) == "sk-stored"
@@ -285,3 +288,41 @@ def test_what_holds_no_key_is_refused_and_not_repeated(stored: str) -> None:
     with pytest.raises(KeyUnavailableError) as refusal:
         key_in(stored)
     assert "password" not in str(refusal.value)
+
+
+def chunk(finish_reason: str, content: str = "Hello") -> bytes:
+    choice = {"index": 0, "delta": {"content": content}, "finish_reason": "STOP"}
+    return f"data: {json.dumps({'choices': [choice]})}\n\n".replace('"STOP"', finish_reason).encode()
+
+
+async def read(*pieces: bytes) -> bytes:
+    async def stream() -> AsyncIterator[bytes]:
+        for piece in pieces:
+            yield piece
+
+    return b"".join([piece async for piece in whole(stream())])
+
+
+OPEN = chunk("null")
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        chunk('"stop"'),
+        chunk('"tool_calls"').replace(b" ", b""),
+        b"data: [DONE]\n\n",
+        b"data:[DONE]",
+        b"data: [DONE]\r\n\r\n",
+    ],
+)
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+async def test_a_stream_is_whole_that_says_so_wherever_its_bytes_are_cut(end: bytes, size: int) -> None:
+    stream = OPEN + end
+    assert await read(*(stream[at : at + size] for at in range(0, len(stream), size))) == stream
+
+
+@pytest.mark.parametrize("stream", [b"", OPEN, OPEN[:-20], chunk("null", '"finish_reason": "stop"\ndata: [DONE]')])
+async def test_a_stream_is_not_whole_that_only_ends(stream: bytes) -> None:
+    with pytest.raises(EndpointError):
+        await read(stream)

@@ -38,11 +38,13 @@ class Broken:
         reply: What is begun.
         events: How many events of a stream are sent whole; of a whole answer, half of the bytes are.
         cleanly: Whether the stream ends as if it were complete, without its last event.
+        hangs: Whether nothing more comes, and the connection stays open.
     """
 
     reply: Reply = field(default_factory=lambda: says("Half of this is never said."))
     events: int = 5
     cleanly: bool = False
+    hangs: bool = False
 
 
 Misbehaviour = Raw | Hang | Broken

@@ -156,6 +156,9 @@ class StrictModel(LocalServer):
                 self._wait(None, generation)
             case Broken():
                 _write_broken(request, asked, answer, self.issued)
+                if answer.hangs:
+                    request.wfile.flush()
+                    self._wait(None, generation)
             case Reply():
                 if answer.delay_seconds:
                     self._wait(answer.delay_seconds, generation)
@@ -221,7 +224,8 @@ def _write_broken(request: BaseHTTPRequestHandler, asked: Asked, broken: Broken,
     _begin_stream(request)
     for _, event in zip(range(broken.events), events, strict=False):
         _write_chunk(request, _sse(event))
-    request.wfile.write(b"0\r\n\r\n" if broken.cleanly else b"400\r\ndata: {")
+    if not broken.hangs:
+        request.wfile.write(b"0\r\n\r\n" if broken.cleanly else b"400\r\ndata: {")
 
 
 def _begin_stream(request: BaseHTTPRequestHandler) -> None:

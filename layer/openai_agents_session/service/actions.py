@@ -42,7 +42,7 @@ from .refusals import LONGEST_RETRY_AFTER_SECONDS
 from .request import Action, Request
 from .settings import ServiceSettings, Settings
 from .setup import Setup
-from .threads import give_free_threads
+from .threads import part_threads
 
 if TYPE_CHECKING:
     from agents import RunState
@@ -178,7 +178,7 @@ def _turn(
 
     # A model reads no more of the session than the settings say.
     session.session_settings = SessionSettings(limit=call.settings.history_limit)
-    give_free_threads()
+    part_threads()
     options: Any = {
         "without_effects": call.setup.without_effects,
         "wait_seconds": call.settings.lease_wait_seconds,

@@ -3,6 +3,7 @@
     history --> sendable --> [ the SDK's model ] --> Unicode --> an answer, or NoAnswerError
                                    |
                                    +-- a key that is refused: read anew, once
+                                   |-- no answer in time: ModelTimeoutError
                                    '-- anything but an answer: EndpointError
 
 What a provider's client makes of HTML, cut JSON, or an error with status 200 differs from one model class to the next,
@@ -11,14 +12,16 @@ and from whole answers to streams: attribute errors, validation errors, or an em
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from agents import AgentsException, Model, ModelResponse, ModelSettings
 from openai import AuthenticationError, OpenAIError
 
+from ..turns import seconds_left
 from .keys import KeyUnavailableError
 from .sendable import clean, clean_arguments, sendable, unicode
 
@@ -27,12 +30,19 @@ if TYPE_CHECKING:
 
 Forget = Callable[[], bool]
 
+TURN_RESERVE_SECONDS = 0.5
+"""What is left of the turn, when a model is given up, for ending it in order."""
+
 _FINAL = ("response.completed", "response.incomplete")
 _DELTAS = ("response.output_text.delta", "response.refusal.delta")
 
 
 class EndpointError(AgentsException):
     """The endpoint gave no answer of the form that its interface documents."""
+
+
+class ModelTimeoutError(AgentsException):
+    """The model has not answered before the turn has to end."""
 
 
 class NoAnswerError(AgentsException):
@@ -60,8 +70,9 @@ class EndpointModel(Model):
     ) -> ModelResponse:
         """Ask the model."""
         items = _sendable(input)
-        with _understood():
-            response = await self._asked_twice(system_instructions, items, *rest, **options)
+        async with _in_time():
+            with _understood():
+                response = await self._asked_twice(system_instructions, items, *rest, **options)
         response.output = [_cleaned(item) for item in response.output]
         _check(response.output)
         return response
@@ -89,7 +100,7 @@ class EndpointModel(Model):
         for last_attempt in (False, True):
             try:
                 with _understood():
-                    async for event in self._model.stream_response(*request, **options):
+                    async for event in _each_in_time(self._model.stream_response(*request, **options)):
                         began = True
                         for ready in pieces.take(event):
                             yield ready
@@ -147,6 +158,29 @@ class Pieces:
 
 def _sendable(given: str | list[TResponseInputItem]) -> str | list[TResponseInputItem]:
     return unicode(given) if isinstance(given, str) else sendable(given)
+
+
+@asynccontextmanager
+async def _in_time() -> AsyncIterator[None]:
+    """Stop waiting for a model a little before the turn is stopped: the turn then ends with an error that says so."""
+    left = seconds_left()
+    try:
+        async with asyncio.timeout(None if left is None else left - TURN_RESERVE_SECONDS) as limit:
+            yield
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise ModelTimeoutError("the model has not answered in the turn's time") from error
+
+
+async def _each_in_time(events: AsyncIterator[TResponseStreamEvent]) -> AsyncIterator[TResponseStreamEvent]:
+    while True:
+        async with _in_time():  # not around the loop: what is done with an event is no part of it
+            try:
+                event = await anext(events)
+            except StopAsyncIteration:
+                return
+        yield event
 
 
 @contextmanager

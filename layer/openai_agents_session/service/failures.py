@@ -12,6 +12,7 @@
 ``quota_used_up``       502     the provider's account has no money left
 ``no_key``              502     the API key is missing, may not be read, or is none
 ``key_rejected``        502     the provider refused the API key, also after it was read anew
+``model_timeout``       504     the model did not answer in the turn's time; the message is stored
 ``no_answer``           502     the model answered nothing
 ``model_failed``        502     anything else that is not an answer
 ======================  ======  =================================================================================
@@ -31,7 +32,7 @@ from agents import (
 )
 from openai import APIError, APIStatusError, AuthenticationError, PermissionDeniedError, RateLimitError
 
-from .endpoint import NoAnswerError
+from .endpoint import ModelTimeoutError, NoAnswerError
 from .errors import RequestError
 from .keys import KeyUnavailableError
 from .observe import causes, count
@@ -50,6 +51,8 @@ def failure_of(error: Exception) -> RequestError:
             return _failure(422, "tool_blocked", "the use of a tool was blocked")
         case MaxTurnsExceeded():
             return _failure(422, "max_turns", "the agent came to no end; what it did is stored")
+        case ModelTimeoutError():
+            return _failure(504, "model_timeout", "the model did not answer in time; what was completed is stored")
         case NoAnswerError():
             return _failure(502, "no_answer", "the model answered nothing")
     # The client reports whatever keeps it from sending a request, a key that is missing too, as a lost connection.

@@ -10,12 +10,18 @@ import asyncio
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.parameters import SecretsProvider, SSMProvider
+    from botocore.config import Config
+
     from .settings import Settings
 
 MAX_AGE_SECONDS = 300
+STORE_SECONDS = 2.0
+"""How long the key's store may take to accept a connection, and to answer; it is asked twice."""
 NAMES = ("OPENAI_API_KEY", "api_key", "apiKey", "key")
 """The members that hold the key in a secret that is a JSON object of several."""
 
@@ -31,7 +37,7 @@ class ApiKey:
         settings: Where it is.
     """
 
-    # Tools that block their threads may have used up the loop's own.
+    # One that waits for a store which hangs holds no thread that anything else needs.
     _thread = ThreadPoolExecutor(1, thread_name_prefix="key")
 
     def __init__(self, settings: Settings) -> None:
@@ -76,17 +82,39 @@ def read_api_key(settings: Settings, fresh: bool = False) -> str:
 
 
 def _stored(settings: Settings, fresh: bool) -> str | None:
-    from aws_lambda_powertools.utilities import parameters
+    from aws_lambda_powertools.utilities.parameters import GetParameterError
 
     options: dict[str, Any] = {"max_age": MAX_AGE_SECONDS, "force_fetch": fresh}
     try:
         if settings.api_key_secret:
-            return str(parameters.get_secret(settings.api_key_secret, **options))
+            return str(_secrets().get(settings.api_key_secret, **options))
         if settings.api_key_parameter:
-            return str(parameters.get_parameter(settings.api_key_parameter, decrypt=True, **options))
-    except parameters.GetParameterError as error:
+            return str(_parameters().get(settings.api_key_parameter, decrypt=True, **options))
+    except GetParameterError as error:
         raise KeyUnavailableError("the API key could not be read from its store") from error
     return None
+
+
+@cache
+def _secrets() -> SecretsProvider:
+    from aws_lambda_powertools.utilities.parameters import SecretsProvider
+
+    return SecretsProvider(boto_config=_impatient())
+
+
+@cache
+def _parameters() -> SSMProvider:
+    from aws_lambda_powertools.utilities.parameters import SSMProvider
+
+    return SSMProvider(boto_config=_impatient())
+
+
+def _impatient() -> Config:
+    """A store that hangs would hold the thread for minutes: later turns would wait for the key in vain."""
+    from botocore.config import Config
+
+    seconds = STORE_SECONDS
+    return Config(connect_timeout=seconds, read_timeout=seconds, retries={"total_max_attempts": 2, "mode": "standard"})
 
 
 def key_in(stored: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from agents import Model
@@ -11,11 +12,14 @@ from agents.models.openai_chatcompletions import OpenAIChatCompletionsModel
 from agents.models.openai_responses import OpenAIResponsesModel
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
-from .endpoint import EndpointModel
+from .endpoint import EndpointError, EndpointModel
 from .keys import ApiKey
 from .settings import Settings
 
 LONGEST_RETRY_WAIT_SECONDS = 3.0
+
+_END = re.compile(rb'data: ?(?:\[DONE\]|.*"finish_reason": ?")')
+"""What an end looks like. Quotation marks in what a model says are escaped, and cannot be mistaken for it."""
 
 MakeModel = Callable[[Settings], Model]
 
@@ -59,8 +63,8 @@ def _client(settings: Settings) -> tuple[AsyncOpenAI, ApiKey]:
 
 
 def http_client() -> DefaultAsyncHttpxClient:
-    """A client whose pauses before it tries again are short."""
-    return DefaultAsyncHttpxClient(event_hooks={"response": [_retry_soon_or_not]})
+    """A client that neither waits long for a retry nor takes a part of an answer for the whole."""
+    return DefaultAsyncHttpxClient(event_hooks={"response": [_retry_soon_or_not, _watch_its_end]})
 
 
 async def _retry_soon_or_not(response: Any) -> None:
@@ -68,3 +72,31 @@ async def _retry_soon_or_not(response: Any) -> None:
     with contextlib.suppress(ValueError):
         if float(response.headers.get("retry-after", "0")) > LONGEST_RETRY_WAIT_SECONDS:
             response.headers["x-should-retry"] = "false"
+
+
+async def _watch_its_end(response: Any) -> None:
+    """The SDK takes a stream of chat completions for whole wherever it ends, unless it comes from OpenAI itself."""
+    kind = response.headers.get("content-type", "")
+    if kind.startswith("text/event-stream") and response.url.path.endswith("/chat/completions"):
+        pieces = response.aiter_bytes
+        response.aiter_bytes = lambda *size: whole(pieces(*size))
+
+
+async def whole(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The bytes of a stream of chat completions, which says by itself that it has come to its end.
+
+    It does so by a finish reason, as the interface has it, or by its last line, where an endpoint gives no reason.
+
+    Args:
+        pieces: The bytes of its server-sent events, cut anywhere.
+
+    Raises:
+        EndpointError: They have ended, and the answer has not.
+    """
+    ended, rest = False, b""
+    async for piece in pieces:
+        *lines, rest = (rest + piece).split(b"\n")
+        ended = ended or any(_END.match(line) for line in lines)
+        yield piece
+    if not ended and not _END.match(rest):
+        raise EndpointError("the stream ended before the answer did")

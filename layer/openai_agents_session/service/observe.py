@@ -116,10 +116,12 @@ def log_failure(message: str, error: BaseException | None, *, content: bool = Fa
         content: Whether texts may be logged after all.
         **details: What else to log.
     """
+    # What the operator has to see is an error: alarms count it in the log, also where that has nothing but errors.
+    log = logger.error if details.get("status", 500) >= 500 else logger.warning
     if content or error is None:
-        logger.warning(message, exc_info=error, **details)
+        log(message, exc_info=error, **details)
         return
-    logger.warning(message, causes=[_place(cause) for cause in causes(error)], **details)
+    log(message, causes=[_place(cause) for cause in causes(error)], **details)
 
 
 def causes(error: BaseException | None) -> list[BaseException]:

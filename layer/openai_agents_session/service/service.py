@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from .. import environment
 from ..errors import SessionError
 from .actions import ACTIONS, Call
+from .ending import end_after_answer
 from .errors import RequestError
 from .identity import caller, checked_owner
 from .observe import count, log_answer, log_failure, logger, metrics, store_observer, tracer
@@ -19,6 +20,7 @@ from .refusals import refusal_for
 from .request import is_batch, is_http, parse, respond
 from .settings import ServiceSettings
 from .setup import MAX_TURNS, Setup
+from .threads import are_exhausted
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -111,8 +113,15 @@ class AgentService:
                 return failures
             return self.serve(event, context)
         finally:
+            end_if_exhausted()
             store_observer.flush()
             started()
+
+
+def end_if_exhausted() -> None:
+    """Have this environment end after its answer if tools hold too many of its threads."""
+    if are_exhausted():
+        end_after_answer()
 
 
 def _observed(handle: Handler) -> Handler:
