@@ -114,7 +114,8 @@ class Page:
 
     def complaints(self) -> list[str]:
         """What the browser wrote to its console, but for the statuses of answers that were meant to be refused."""
-        return [line["message"] for line in self.driver.get_log("browser") if "status of 4" not in line["message"]]
+        lines: list[dict[str, str]] = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
+        return [line["message"] for line in lines if "status of 4" not in line["message"]]
 
     def sees(self, text: str, selector: str = "#log") -> None:
         """Wait until a text can be read."""
@@ -123,10 +124,12 @@ class Page:
     def converses(self, *messages: str) -> None:
         """Say these things, one after the other's answer."""
         for message in messages:
-            before = len(self.all(".assistant"))
-            self.send(message)
-            assert self.until(lambda before=before: len(self.all(".assistant")) > before), self.said
-            self.settles()
+            self._waits_for_more_than(len(self.all(".assistant")), message)
+
+    def _waits_for_more_than(self, answers: int, message: str) -> None:
+        self.send(message)
+        assert self.until(lambda: len(self.all(".assistant")) > answers), self.said
+        self.settles()
 
     def seed(self, items: list[Any]) -> None:
         """Store a history, as if it had been said."""

@@ -222,11 +222,11 @@ def _http_fields(event: dict[str, Any]) -> dict[str, Any]:
     # A gateway's route has decoded the id; a Function URL knows no routes, and gives the path as it was sent.
     behind = _behind(route if decoded_id else rest)
     encoded_id = rest.removesuffix(behind)
-    if root != "sessions":
+    if root != "sessions" or (rest and not encoded_id):
         raise RequestError(
             404, f"the only resources are /sessions, /sessions/{{session_id}} and its {', '.join(_ROUTES)}"
         )
-    actions = _ROUTES[behind] if encoded_id else _LIST
+    actions = _ROUTES[behind] if rest else _LIST
     if method not in actions:
         raise RequestError(405, f"use one of {', '.join(actions)}")
     action = actions[method]
