@@ -1,7 +1,8 @@
 """The chat page on this machine (`make page`): the streaming server with the built layer, and a table.
 
 It is the same page and the same code as on Lambda, there behind the Lambda Web Adapter. The table lives in memory; what
-it holds is written to .work/chat.jsonl, which `make chat` reads, too.
+it holds is written to .work/chat.jsonl, beside those of `make chat`. Conversations of the page have an owner, since
+those of nobody are in no list.
 """
 
 from __future__ import annotations
