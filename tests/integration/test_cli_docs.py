@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from openai_agents_session import DynamoDBSession, StorageOptions
+from openai_agents_session.conversations import Conversation, Usage
 from openai_agents_session.runs import PendingCall, PendingRuns
 from tests.support.operating import World, create_table, environment, message
 from tools.emulation.engines import Engine
@@ -47,6 +48,7 @@ async def prepare(client: Any) -> None:
         "ada@c0ffee00c0ffee00c0ffee00c0ffee00", client, TABLE, owner="user:ada", ttl_seconds=604_800, options=OPTIONS
     )
     await ada.add_items(TALK)
+    await Conversation(ada).count_usage(Usage(3, 5_120, 2_048, 310, 64))
     await PendingRuns(ada).park("{}", [PendingCall("call_b1", "book_hotel", '{"city": "Rome", "nights": 3}')])
     await world.fill("ada-2026-11-25", count=4, owner="user:ada")
     long = DynamoDBSession("long-conversation", client, TABLE, options=OPTIONS)
@@ -88,6 +90,7 @@ def normal(line: str) -> str:
     return re.sub(r"0[ ]?(s|min|h|d)\b", "0 s", " ".join(NUMBER.sub("0", line).split()))
 
 
+@pytest.mark.timeout(600)
 async def test_the_document_shows_what_the_command_prints(
     where: dict[str, str], connect: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -119,6 +122,7 @@ async def test_the_document_shows_what_the_command_prints(
             await client.delete_table(TableName=name)
 
 
+@pytest.mark.timeout(300)
 def test_the_document_tells_of_every_command() -> None:
     """The table of commands is complete, and names nothing that is not there."""
     told = set(re.findall(r"^\| `([a-z-]+)", DOCUMENT.read_text(), re.MULTILINE))

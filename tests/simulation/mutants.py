@@ -285,7 +285,7 @@ MUTANTS = (
     Mutant(
         "anybody is the owner",
         "storage.operations",
-        "if self._owner is not None and head.owner != self._owner and (head.owner is not None or head.count):",
+        "if self.owner is not None and head.owner != self.owner and (head.owner is not None or head.count):",
         "if False:",
         "owners",
     ),
