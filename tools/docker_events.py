@@ -25,8 +25,11 @@ EVENTS = ROOT / "events"
 WORK = ROOT / ".work" / "docker"
 FUNCTION = "AgentFunction"
 
-REFUSED = {"bad_request": 400, "http_bad_request": 400}
-"""Events that are wrong on purpose."""
+REFUSED = {"bad_request": 400, "http_bad_request": 400, "alb_history": 401}
+"""Events that are wrong on purpose, or whose caller nobody verified."""
+
+FAILING = {"s3"}
+"""Events of which only failing is noticed."""
 
 FIRST = ("first_turn", "tool_turn", "follow_up", "recall", "refund", "approvals", "approve")
 """Events that tell a story; the others follow in any order."""
@@ -106,8 +109,10 @@ def invoke(artifacts: Path, name: str, options: list[str]) -> bool:
 
 def is_right(name: str, answer: Mapping[str, Any]) -> bool:
     """Whether the function answered, and refused only what is wrong on purpose or asks for what is not there."""
+    if name in FAILING:
+        return answer.get("errorType") == "NotServedError"
     if "batchItemFailures" in answer:
-        return not answer["batchItemFailures"]
+        return len(answer["batchItemFailures"]) == (name == "sqs_poison")
     status = answer.get("statusCode", answer.get("status"))
     if name in REFUSED:
         return bool(status == REFUSED[name])

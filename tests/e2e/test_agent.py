@@ -104,21 +104,50 @@ def test_every_sample_event_gets_the_answer_that_it_is_an_example_of(warm: Emula
     assert answer("image_turn")["status"] == 200
     assert "Ada" in answer("recall")["answer"]
     assert [item.get("role") for item in answer("history")["items"]][:2] == ["user", "assistant"]
-    assert answer("bad_request") == {"status": 400, "error": "message must be a text that is not empty"}
+    assert answer("bad_request") == {
+        "status": 400,
+        "error": "message must be a text that is not empty, or a list of content parts",
+    }
 
-    for name in ("http_message", "http_history", "function_url_message", "function_url_history"):
+    over_http = ("http_message", "custom_domain", "two_part_mapping", "named_stage", "rest_message")
+    for name in (*over_http, "http_history", "function_url_message", "function_url_history"):
         assert answer(name)["statusCode"] == 200, name
     assert "Ada" in body(answer("http_message"))["answer"]
-    assert len(body(answer("http_history"))["items"]) == len(answer("history")["items"])
+    assert len(body(answer("http_history"))["items"]) == 2 * len(over_http) + 2, "one conversation, whatever the way"
+    assert (answer("alb_history")["statusCode"], answer("alb_history")["statusDescription"]) == (
+        401,
+        "401 Unauthorized",
+    )
     assert "Jürgen" in body(answer("function_url_message"))["answer"]
     assert body(answer("function_url_history"))["items"][0]["content"] == "Grüß dich 👋, my name is Jürgen."
     assert answer("http_bad_request")["statusCode"] == 400
 
     assert body(answer("http_clear"))["cleared"]
+    assert body(answer("http_history"))["items"] == []
+    assert answer("clear")["cleared"]
     assert answer("history")["items"] == []
     answer("first_turn")
     assert answer("clear") == {"status": 200, "session_id": "ada-lovelace", "cleared": True}
     assert answer("history")["items"] == []
+
+
+def test_what_nobody_waits_for_is_served_or_fails(warm: Emulator) -> None:
+    """A topic's, a bus's and an asynchronous request are served; what cannot be served fails: only that is noticed."""
+    for name, owner, session_id in (("sns", "barbara", "barbara-liskov"), ("eventbridge", "edsger", "edsger-dijkstra")):
+        for _ in range(2):  # Lambda may deliver an event again
+            assert warm.invoke(load(name)).answer == {"status": 200}
+        history = warm.invoke({"session_id": session_id, "owner": owner, "action": "history"}).answer["items"]
+        assert len(history) == 2
+    assert warm.invoke(load("asynchronous")).answer["status"] == 200
+    assert warm.invoke(load("empty_batch")).answer == {"batchItemFailures": []}
+    assert warm.invoke(load("warm_up")).answer == {"status": 200, "warm": True}
+    topic, bus = load("sns"), load("eventbridge")
+    topic["Records"][0]["Sns"]["Message"] = "not a request"
+    bus["detail"]["message"] = ""
+    for failing in (load("s3"), topic, bus, load("asynchronous") | {"message": ""}):
+        with pytest.raises(FunctionError, match="NotServedError"):
+            warm.invoke(failing)
+    assert warm.invoke(load("clear")).answer["status"] == 200
 
 
 def test_every_sample_event_is_invoked_here_or_in_the_tests_of_bad_days() -> None:
@@ -135,6 +164,7 @@ def test_every_sample_event_is_invoked_here_or_in_the_tests_of_bad_days() -> Non
         {"session_id": "a#~b", "message": "the id of a part"},
         {"session_id": "ada", "action": "drop"},
         {"requestContext": {}},
+        {"requestContext": None},
     ],
     ids=str,
 )

@@ -19,18 +19,32 @@ from openai_agents_session.service.message import MAX_MESSAGE_CHARACTERS
 from openai_agents_session.service.request import (
     MAX_SESSION_ID_BYTES,
     Request,
-    is_batch,
     parse,
     respond,
 )
+from openai_agents_session.service.shapes import Shape, shape_of
 
 EVENTS = Path(__file__).resolve().parents[2] / "events"
+
+
+def read(event: Any, *caller: Any) -> Request:
+    return parse(event, shape_of(event), *caller)
 
 
 def load(name: str) -> Any:
     return json.loads((EVENTS / f"{name}.json").read_text())
 
 
+SHAPES = {
+    "sqs_fifo": Shape.QUEUE,
+    "sqs_poison": Shape.QUEUE,
+    "empty_batch": Shape.QUEUE,
+    "sns": Shape.TOPIC,
+    "eventbridge": Shape.BUS,
+    "warm_up": Shape.PING,
+    "s3": Shape.FOREIGN,
+}
+ROLE = "iam:AROAIOSFODNN7EXAMPLE"
 ADA = "jwt:https://login.example.com/ 3f1c2a9e-ada"
 EXPECTED = {
     "first_turn": Request("message", "ada-lovelace", "Hello, my name is Ada."),
@@ -40,11 +54,17 @@ EXPECTED = {
     "recall": Request("message", "ada-lovelace", "What did I say first?"),
     "history": Request("history", "ada-lovelace", limit=20),
     "clear": Request("clear", "ada-lovelace"),
-    "http_message": Request("message", "ada-lovelace", "Hello, my name is Ada."),
-    "http_history": Request("history", "ada-lovelace", limit=20),
-    "http_clear": Request("clear", "ada-lovelace"),
-    "function_url_message": Request("message", "grüße", "Grüß dich 👋, my name is Jürgen."),
-    "function_url_history": Request("history", "grüße"),
+    "http_message": Request("message", "ada-lovelace", "Hello, my name is Ada.", owner=ADA),
+    "http_history": Request("history", "ada-lovelace", limit=20, owner=ADA),
+    "http_clear": Request("clear", "ada-lovelace", owner=ADA),
+    "function_url_message": Request("message", "grüße", "Grüß dich 👋, my name is Jürgen.", owner=ROLE),
+    "function_url_history": Request("history", "grüße", owner=ROLE),
+    "custom_domain": Request("message", "ada-lovelace", "Hello, my name is Ada.", owner=ADA),
+    "two_part_mapping": Request("message", "ada-lovelace", "Hello, my name is Ada.", owner=ADA),
+    "named_stage": Request("message", "ada-lovelace", "Hello, my name is Ada.", owner=ADA),
+    "rest_message": Request("message", "ada-lovelace", "Hello, my name is Ada.", owner=ADA),
+    "alb_history": Request("history", "ada-lovelace", limit=20),
+    "asynchronous": Request("message", "ada-lovelace", "Hello, my name is Ada.", asynchronous=True),
     "refund": Request("message", "ada-lovelace", "Please refund 25 euros for order A-17."),
     "approvals": Request("approvals", "ada-lovelace"),
     "approve": Request("approve", "ada-lovelace", run_id="0123456789abcdef"),
@@ -89,28 +109,32 @@ EXPECTED = {
     "http_continue": Request("continue", "ada-lovelace", owner=ADA),
 }
 REFUSED = {"bad_request", "http_bad_request"}
-BATCHES = {"sqs_fifo"}
 
 
 def test_every_sample_event_is_expected_to_be_something() -> None:
-    assert {path.stem for path in EVENTS.glob("*.json")} == EXPECTED.keys() | REFUSED | BATCHES
+    assert {path.stem for path in EVENTS.glob("*.json")} == EXPECTED.keys() | REFUSED | SHAPES.keys()
 
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_a_sample_event_is_read_as_what_it_means(name: str) -> None:
-    assert parse(load(name), caller) == EXPECTED[name]
+    assert read(load(name), caller) == EXPECTED[name]
 
 
-@pytest.mark.parametrize("name", sorted(BATCHES))
-def test_a_batch_is_known_from_a_request(name: str) -> None:
-    assert is_batch(load(name))
-    assert not any(is_batch(load(other)) for other in EXPECTED)
+@pytest.mark.parametrize("name", SHAPES)
+def test_what_is_no_request_of_one_caller_is_known_by_its_form(name: str) -> None:
+    assert shape_of(load(name)) is SHAPES[name]
+
+
+@pytest.mark.parametrize("name", [*EXPECTED, *REFUSED])
+def test_a_request_of_one_caller_is_taken_for_one(name: str) -> None:
+    shape = shape_of(load(name))
+    assert shape is Shape.DIRECT or shape.is_http
 
 
 @pytest.mark.parametrize("name", sorted(REFUSED))
 def test_a_bad_sample_event_is_refused_with_a_reason(name: str) -> None:
     with pytest.raises(RequestError, match="message must be a text") as refusal:
-        parse(load(name))
+        read(load(name))
     assert refusal.value.status == 400
 
 
@@ -160,8 +184,8 @@ def http(**changes: Any) -> dict[str, Any]:
         (http(path="/sessions/ada/approvals", method="DELETE"), 405, "POST, GET"),
         (http(path="/sessions/approvals", method="PUT"), 405, "POST, GET, PATCH, DELETE"),
         (http(path="/sessions//approvals", method="GET"), 404, "/sessions/"),
-        ({"requestContext": None}, 400, "payload format 2.0"),
-        ({"requestContext": {}, "httpMethod": "GET", "path": "/"}, 400, "payload format 2.0"),
+        ({"requestContext": None}, 400, "payload format 1.0 or 2.0"),
+        ({"requestContext": {}, "httpMethod": "GET", "path": "/"}, 404, "/sessions/"),
         (http(path="/"), 404, "/sessions/"),
         (http(path="/sessions"), 405, "GET"),
         (http(path="/sessions/"), 405, "GET"),
@@ -177,12 +201,12 @@ def http(**changes: Any) -> dict[str, Any]:
 )
 def test_what_is_wrong_gets_a_status_and_a_reason(event: Any, status: int, reason: str) -> None:
     with pytest.raises(RequestError, match=reason) as refusal:
-        parse(event)
+        read(event)
     assert refusal.value.status == status
 
 
 def test_the_message_of_the_greatest_length_is_taken() -> None:
-    assert len(parse({"session_id": "a", "message": "x" * MAX_MESSAGE_CHARACTERS}).message) == MAX_MESSAGE_CHARACTERS
+    assert len(read({"session_id": "a", "message": "x" * MAX_MESSAGE_CHARACTERS}).message) == MAX_MESSAGE_CHARACTERS
 
 
 @pytest.mark.parametrize(
@@ -190,7 +214,7 @@ def test_the_message_of_the_greatest_length_is_taken() -> None:
     [("/sessions/a%2Fb", "a/b"), ("/sessions/a/b", "a/b"), ("/sessions/a%20b", "a b"), ("/sessions/100%25", "100%")],
 )
 def test_without_a_gateways_route_the_id_is_decoded_from_the_path(path: str, session_id: str) -> None:
-    assert parse(http(path=path)).session_id == session_id
+    assert read(http(path=path)).session_id == session_id
 
 
 @pytest.mark.parametrize(
@@ -203,35 +227,35 @@ def test_without_a_gateways_route_the_id_is_decoded_from_the_path(path: str, ses
     ],
 )
 def test_approvals_are_a_resource_of_their_own(path: str, action: str, session_id: str) -> None:
-    request = parse(http(path=path, method="GET"))
+    request = read(http(path=path, method="GET"))
     assert (request.action, request.session_id) == (action, session_id)
 
 
 def test_with_a_gateways_route_an_id_that_ends_like_a_resource_is_an_id() -> None:
     event = http(method="GET", pathParameters={"session_id": "ada/approvals"}, rawPath="/sessions/ada/approvals")
-    assert parse(event).action == "history"
+    assert read(event).action == "history"
 
 
 def test_who_asks_is_not_for_the_body_to_say() -> None:
     body = json.dumps(
         {"message": "Hi", "owner": "ada", "session_id": "hers", "action": "clear", "idempotency_key": "k"}
     )
-    assert parse(http(body=body)) == Request("message", "ada-lovelace", "Hi")
+    assert read(http(body=body)) == Request("message", "ada-lovelace", "Hi")
 
 
 def test_a_reason_to_wait_is_a_header_too() -> None:
-    answer = respond(load("http_message"), 409, {"error": "busy", "retry_after": 3})
+    answer = respond(load("http_message"), Shape.HTTP, 409, {"error": "busy", "retry_after": 3})
     assert answer["headers"]["retry-after"] == "3"
 
 
 def test_with_a_gateways_route_the_id_is_not_decoded_twice() -> None:
-    assert parse(http(pathParameters={"session_id": "100%25"})).session_id == "100%25"
+    assert read(http(pathParameters={"session_id": "100%25"})).session_id == "100%25"
 
 
 def test_a_stage_in_the_path_is_not_part_of_the_resource() -> None:
     event = http(path="/prod/sessions/ada")
     event["requestContext"]["stage"] = "prod"
-    assert parse(event).session_id == "ada"
+    assert read(event).session_id == "ada"
 
 
 JSON = st.recursive(
@@ -257,7 +281,7 @@ def test_whatever_comes_over_http_is_read_or_refused(
 
 def assert_read_or_refused(event: Any) -> None:
     try:
-        request = parse(event)
+        request = read(event)
     except RequestError as error:
         refusal = error
     else:
@@ -268,11 +292,11 @@ def assert_read_or_refused(event: Any) -> None:
 
 
 def test_a_direct_caller_gets_the_plain_answer_and_its_status() -> None:
-    assert respond({"session_id": "a"}, 200, {"answer": "yes"}) == {"status": 200, "answer": "yes"}
+    assert respond({"session_id": "a"}, Shape.DIRECT, 200, {"answer": "yes"}) == {"status": 200, "answer": "yes"}
 
 
 def test_an_http_caller_gets_json_that_is_not_cached() -> None:
-    answer = respond(http(), 400, {"error": "größer"})
+    answer = respond(http(), Shape.HTTP, 400, {"error": "größer"})
     assert answer["statusCode"] == 400
     assert answer["headers"] == {"content-type": "application/json", "cache-control": "no-store"}
     assert json.loads(answer["body"]) == {"status": 400, "error": "größer"}
@@ -288,7 +312,7 @@ def test_an_id_that_ends_like_a_route_is_an_id_where_it_is_encoded(behind: str) 
     event["requestContext"]["http"]["method"] = "GET"
     event |= {"routeKey": "$default", "pathParameters": None, "rawPath": f"/sessions/a%2F{behind}"}
     event["requestContext"]["http"]["path"] = event["rawPath"]
-    assert parse(event) == Request("history", f"a/{behind}")
+    assert read(event) == Request("history", f"a/{behind}")
 
 
 @pytest.mark.parametrize(
@@ -317,20 +341,20 @@ def test_an_id_that_ends_like_a_route_is_an_id_where_it_is_encoded(behind: str) 
 def test_what_is_asked_of_a_conversation_is_checked(changes: dict[str, Any]) -> None:
     """Each member has its form, and the refusal names it."""
     with pytest.raises(RequestError) as refused:
-        parse({"session_id": "a", **changes})
+        read({"session_id": "a", **changes})
     assert refused.value.status == 400
 
 
 def test_a_large_answer_is_cut_to_what_lambda_carries() -> None:
     """Whatever an answer holds, its escaped form stays within 6 MB, and says that it was cut."""
     for text in ('"' * 3_000_000, "👩" * 1_000_000, "\\" * 3_000_000, "plain " * 2_000_000):
-        answer = respond(http(), 200, {"answer": text, "session_id": "a"})
+        answer = respond(http(), Shape.HTTP, 200, {"answer": text, "session_id": "a"})
         assert len(json.dumps(answer)) <= 6_291_556
         body = json.loads(answer["body"])
         assert body["cut"]
         assert body["session_id"] == "a"
         assert text.startswith(body["answer"].partition("… (left out: ")[0])
-    assert "cut" not in json.loads(respond(http(), 200, {"answer": '"' * 1_000_000})["body"])
+    assert "cut" not in json.loads(respond(http(), Shape.HTTP, 200, {"answer": '"' * 1_000_000})["body"])
 
 
 def test_what_is_cut_says_how_much_is_left_out() -> None:
@@ -343,3 +367,82 @@ def test_what_is_cut_says_how_much_is_left_out() -> None:
             {"image_url": "(left out: 5022 characters of data:image/png)"},
         ],
     }
+
+
+@pytest.mark.parametrize(
+    ("path", "session_id"),
+    [
+        ("/sessions/x/", "x"),
+        ("/sessions/x", "x"),
+        ("/sessions/x%2F", "x/"),
+        ("/v1/sessions/x", "x"),
+        ("/team/agent/sessions/x", "x"),
+        ("/v1/sessions/sessions", "sessions"),
+    ],
+)
+def test_a_path_names_a_session_wherever_a_mapping_puts_it(path: str, session_id: str) -> None:
+    """A domain's mapping may stand before the resource, and a slash at its end names no other session."""
+    event = http(path=path, routeKey="$default")
+    assert read(event).session_id == session_id
+
+
+def test_with_a_mapping_the_route_says_whether_approvals_are_meant() -> None:
+    event = http(method="GET", pathParameters={"session_id": "ada"}, rawPath="/v1/sessions/ada/approvals")
+    assert read(event | {"routeKey": "GET /sessions/{session_id}/approvals"}).action == "approvals"
+    assert read(event | {"routeKey": "GET /sessions/{session_id}"}).action == "history"
+
+
+@pytest.mark.parametrize("headers", [None, {}, {"Idempotency-Key": None}, {"IDEMPOTENCY-KEY": "k"}])
+def test_headers_may_be_missing_or_null_and_have_any_case(headers: Any) -> None:
+    assert read(http(headers=headers)).idempotency_key == ("k" if headers and "k" in headers.values() else None)
+
+
+def test_a_method_that_is_not_served_is_told_which_are() -> None:
+    """405 has the header Allow, in every form of HTTP."""
+    for event in (http(method="PUT"), load("rest_message") | {"httpMethod": "PUT"}):
+        shape = shape_of(event)
+        with pytest.raises(RequestError) as refusal:
+            read(event)
+        answer = respond(event, shape, refusal.value.status, refusal.value.details)
+        assert answer["headers"]["allow"] == "POST, GET, PATCH, DELETE"
+
+
+def test_a_rest_api_gives_ids_as_they_were_sent() -> None:
+    event = load("rest_message") | {"pathParameters": {"session_id": "gr%C3%BC%C3%9Fe"}}
+    assert read(event).session_id == "grüße"
+    proxied = load("rest_message") | {"pathParameters": {"proxy": "sessions/ada"}, "resource": "/{proxy+}"}
+    assert read(proxied).session_id == "ada-lovelace"
+
+
+def test_a_load_balancer_gets_the_form_that_it_asks_for() -> None:
+    """With multi-value headers on, a load balancer drops an answer that has plain ones."""
+    event = load("alb_history")
+    answer = respond(event, Shape.BALANCER, 404, {"error": "no"})
+    assert (answer["statusDescription"], answer["isBase64Encoded"]) == ("404 Not Found", False)
+    assert answer["headers"]["content-type"] == "application/json"
+    many = {"multiValueHeaders": {"accept": ["application/json"]}, "multiValueQueryStringParameters": {"limit": ["7"]}}
+    event = {name: value for name, value in event.items() if name not in ("headers", "queryStringParameters")} | many
+    assert read(event).limit == 7
+    answer = respond(event, Shape.BALANCER, 200, {})
+    assert answer["multiValueHeaders"]["content-type"] == ["application/json"]
+    assert "headers" not in answer
+
+
+@pytest.mark.parametrize(
+    ("event", "shape"),
+    [
+        ({}, Shape.DIRECT),
+        ({"Records": "none"}, Shape.DIRECT),
+        ({"Records": [None]}, Shape.FOREIGN),
+        ({"Records": [{"cf": {}}]}, Shape.FOREIGN),
+        ({"Records": [{"eventSource": "aws:kinesis"}]}, Shape.FOREIGN),
+        ({"source": "serverless-plugin-warmup"}, Shape.PING),
+        ({"warmer": True}, Shape.PING),
+        ({"session_id": "a", "message": "x", "ping": "no"}, Shape.DIRECT),
+        ({"detail-type": "Scheduled Event", "detail": {"session_id": "a", "message": "x"}}, Shape.BUS),
+        ({"requestContext": None}, Shape.HTTP),
+    ],
+    ids=str,
+)
+def test_the_form_of_an_event_says_who_sent_it(event: Any, shape: Shape) -> None:
+    assert shape_of(event) is shape

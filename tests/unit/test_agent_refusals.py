@@ -9,8 +9,9 @@ import pytest
 
 from openai_agents_session import errors
 from openai_agents_session.service.refusals import LONGEST_RETRY_AFTER_SECONDS, refusal_for
-from openai_agents_session.service.service import HTTP_API_SECONDS, TimeLimit
+from openai_agents_session.service.service import API_SECONDS, BALANCER_SECONDS, TimeLimit
 from openai_agents_session.service.settings import ServiceSettings
+from openai_agents_session.service.shapes import shape_of
 
 MADE: dict[type[errors.SessionError], errors.SessionError] = {
     errors.InvalidItemError: errors.InvalidItemError("x", index=0),
@@ -81,13 +82,18 @@ class Context:
     ("event", "seconds"),
     [
         ({"session_id": "ada"}, 60),
+        ({"requestContext": {"domainName": "a.lambda-url.eu-central-1.on.aws"}, "routeKey": "$default"}, 60),
         ({"requestContext": {}, "routeKey": "$default"}, 60),
-        ({"requestContext": {}, "routeKey": "POST /sessions/{session_id}"}, HTTP_API_SECONDS),
+        ({"requestContext": {"domainName": "api.example.com"}, "routeKey": "$default"}, API_SECONDS),
+        ({"requestContext": {"domainName": "api.example.com"}, "routeKey": "POST /sessions/{id}"}, API_SECONDS),
+        ({"requestContext": {}, "httpMethod": "GET"}, API_SECONDS),
+        ({"requestContext": {"elb": {}}, "httpMethod": "GET"}, BALANCER_SECONDS),
     ],
 )
-def test_the_http_api_waits_no_longer_than_half_a_minute(event: Any, seconds: float) -> None:
+def test_a_turn_takes_no_longer_than_is_waited_for_its_answer(event: Any, seconds: float) -> None:
     context: Any = Context()
-    assert TimeLimit(context, event).get_remaining_time_in_millis() == pytest.approx(seconds * 1000, abs=500)
+    left = TimeLimit(context, event, shape_of(event)).get_remaining_time_in_millis()
+    assert left == pytest.approx(seconds * 1000, abs=500)
 
 
 def test_without_variables_the_service_is_as_documented() -> None:

@@ -19,7 +19,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from agents import AgentsException, Model, ModelResponse, ModelSettings
-from openai import AuthenticationError, OpenAIError
+from openai import AuthenticationError, OpenAIError, PermissionDeniedError
 
 from ..turns import seconds_left
 from .keys import KeyUnavailableError
@@ -80,7 +80,7 @@ class EndpointModel(Model):
     async def _asked_twice(self, *request: Any, **options: Any) -> ModelResponse:
         try:
             return await self._model.get_response(*request, **options)
-        except AuthenticationError:
+        except (AuthenticationError, PermissionDeniedError):
             if not self._forget_key():
                 raise
             return await self._model.get_response(*request, **options)
@@ -105,7 +105,7 @@ class EndpointModel(Model):
                         for ready in pieces.take(event):
                             yield ready
                 break
-            except AuthenticationError:
+            except (AuthenticationError, PermissionDeniedError):
                 if began or last_attempt or not self._forget_key():
                     raise
         if not pieces.ended:

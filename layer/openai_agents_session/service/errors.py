@@ -1,4 +1,4 @@
-"""The one error of the service: a request that is refused, with what its caller is told."""
+"""The errors of the service: a request that is refused, with what its caller is told; one that nobody waits for."""
 
 from __future__ import annotations
 
@@ -19,3 +19,7 @@ class RequestError(Exception):
         self.status = status
         self.reason = reason
         self.details = details
+
+
+class NotServedError(Exception):
+    """A request that nobody waits for was not served: its invocation fails, because only that is noticed."""

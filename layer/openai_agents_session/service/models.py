@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agents import Model
 from agents.models.openai_chatcompletions import OpenAIChatCompletionsModel
@@ -15,6 +15,9 @@ from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 from .endpoint import EndpointError, EndpointModel
 from .keys import ApiKey
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from .bedrock import Endpoint, RoleCredentials
 
 LONGEST_RETRY_WAIT_SECONDS = 3.0
 
@@ -54,7 +57,31 @@ def compatible_model(settings: Settings) -> Model:
     return EndpointModel(OpenAIChatCompletionsModel(settings.model_name, client), key.forget)
 
 
-PROVIDERS: Mapping[str, MakeModel] = {"openai": openai_model, "compatible": compatible_model}
+def bedrock_model(settings: Settings) -> Model:
+    """One of Bedrock's runtime endpoint, by chat completions: the interface that all of its open models have."""
+    client, credentials = _bedrock_client("runtime", settings)
+    return EndpointModel(OpenAIChatCompletionsModel(settings.model_name, client), credentials.forget)
+
+
+def mantle_model(settings: Settings) -> Model:
+    """One of Bedrock's mantle endpoint, by the Responses API."""
+    client, credentials = _bedrock_client("mantle", settings)
+    return EndpointModel(OpenAIResponsesModel(settings.model_name, client), credentials.forget)
+
+
+PROVIDERS: Mapping[str, MakeModel] = {
+    "openai": openai_model,
+    "compatible": compatible_model,
+    "bedrock": bedrock_model,
+    "bedrock-mantle": mantle_model,
+}
+
+
+def _bedrock_client(endpoint: Endpoint, settings: Settings) -> tuple[AsyncOpenAI, RoleCredentials]:
+    from .bedrock import RoleCredentials, client  # loads botocore's signers, which other providers do without
+
+    credentials = RoleCredentials()
+    return client(endpoint, credentials, settings.base_url, http_client()), credentials
 
 
 def _client(settings: Settings) -> tuple[AsyncOpenAI, ApiKey]:

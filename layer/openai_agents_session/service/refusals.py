@@ -41,7 +41,7 @@ def refusal_for(error: SessionError) -> RequestError | None:
         case LeaseLostError():
             refusal = RequestError(409, "the session was cleared, stopped or taken over while this turn was running")
         case RunNotPendingError():
-            refusal = RequestError(409, "no such run waits for a decision")
+            refusal = RequestError(409, "no such run waits for a decision", code="not_pending")
         case DeadlineError():
             refusal = RequestError(504, "the time was over; what was completed is stored", to_continue=CONTINUE)
         case UnavailableError() | ContentionError():

@@ -22,8 +22,9 @@
                                                                          {"decision": "approve", "run_id": ...}
     the same with "reject" and "discard"                             the same with "reject" and "discard"
 
-A direct request may state an "owner" and an "idempotency_key"; over HTTP the authorizer and a header do. HTTP comes
-from an API Gateway HTTP API (payload 2.0) or a Function URL, which send the same event.
+A direct request may state an "owner" and an "idempotency_key"; over HTTP the authorizer and a header do. Who invokes
+the function asynchronously and wants to know of a refusal says "asynchronous": true, and the invocation fails. What
+sends HTTP, and what else may come: see `shapes`.
 """
 
 from __future__ import annotations
@@ -32,13 +33,11 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast, get_args
-from urllib.parse import unquote
-
-from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 
 from .errors import RequestError
 from .fitting import fitted
 from .message import Message, checked
+from .shapes import Shape, http_request, response, shape_of
 
 # fmt: off
 Action = Literal[
@@ -63,12 +62,12 @@ MAX_POSITION = 2**53
 _LIST: dict[str, Action] = {"GET": "list"}
 _ROUTES: dict[str, dict[str, Action]] = {
     "": {"POST": "message", "GET": "history", "PATCH": "update", "DELETE": "clear"},
-    "/approvals": {"POST": "approve", "GET": "approvals"},
-    "/edit": {"POST": "edit"},
-    "/regenerate": {"POST": "regenerate"},
-    "/stop": {"POST": "stop"},
-    "/fork": {"POST": "fork"},
-    "/rewind": {"POST": "rewind"},
+    "approvals": {"POST": "approve", "GET": "approvals"},
+    "edit": {"POST": "edit"},
+    "regenerate": {"POST": "regenerate"},
+    "stop": {"POST": "stop"},
+    "fork": {"POST": "fork"},
+    "rewind": {"POST": "rewind"},
 }
 """What is behind /sessions/{session_id}, by method."""
 
@@ -97,6 +96,7 @@ class Request:
         message: What the user says, a text or content parts; empty unless that is the action.
         limit: How many of the newest items of the history to return.
         owner: Whose session it is, if anybody's.
+        on_behalf_of: The owner of the session, if the caller decides for somebody else.
         idempotency_key: What names this delivery, if it is to be served once.
         run_id: The run to decide on; empty unless that is the action.
         call_ids: Which of its calls to decide on; none for all.
@@ -107,6 +107,7 @@ class Request:
         keep: How many items stay, or are copied; None for all.
         copy_id: The id of a copy; empty for a new one.
         changes: What becomes of ``title`` and ``metadata``: those that are named.
+        asynchronous: Whether nobody waits for the answer, so that only failing is noticed.
     """
 
     action: Action
@@ -117,6 +118,8 @@ class Request:
     idempotency_key: str | None = None
     run_id: str = ""
     call_ids: tuple[str, ...] = ()
+    asynchronous: bool = False
+    on_behalf_of: str | None = None
     before: int | None = None
     cursor: str | None = None
     search: str = ""
@@ -126,21 +129,12 @@ class Request:
     changes: Mapping[str, Any] = field(default_factory=dict)
 
 
-def is_batch(event: Any) -> bool:
-    """Whether an event is a batch of a queue's messages."""
-    return isinstance(event, dict) and isinstance(event.get("Records"), list)
-
-
-def is_http(event: Mapping[str, Any]) -> bool:
-    """Whether an event came over HTTP."""
-    return "requestContext" in event
-
-
-def parse(event: Mapping[str, Any], caller: Callable[[Mapping[str, Any]], str | None] = lambda _: None) -> Request:
-    """Read a request from a Lambda event of either shape.
+def parse(event: Any, shape: Shape, caller: Callable[[Mapping[str, Any]], str | None] = lambda _: None) -> Request:
+    """Read a request from an event that one caller sent.
 
     Args:
-        event: The event.
+        event: The event, direct or over HTTP.
+        shape: Its form.
         caller: Tells who sends an HTTP event.
 
     Raises:
@@ -148,7 +142,7 @@ def parse(event: Mapping[str, Any], caller: Callable[[Mapping[str, Any]], str | 
     """
     if not isinstance(event, dict):
         raise RequestError(400, "the event must be a JSON object")
-    fields = _http_fields(event) | {"owner": caller(event)} if is_http(event) else event
+    fields = _http_fields(event, shape) | {"owner": caller(event)} if shape.is_http else event
     action = fields.get("action", "message")
     if action not in get_args(Action):
         raise RequestError(400, f"action must be one of {', '.join(get_args(Action))}")
@@ -159,9 +153,11 @@ def parse(event: Mapping[str, Any], caller: Callable[[Mapping[str, Any]], str | 
         message=checked(fields.get("message")) if action in ("message", "edit") else "",
         limit=_limit(fields.get("limit"), action),
         owner=_name(fields, "owner"),
+        on_behalf_of=_name(fields, "on_behalf_of"),
         idempotency_key=_name(fields, "idempotency_key"),
         run_id=_text(fields, "run_id") if deciding else "",
         call_ids=_call_ids(fields.get("call_ids")) if deciding else (),
+        asynchronous=fields.get("asynchronous") is True,
         **_about_conversations(action, fields),
     )
 
@@ -188,57 +184,56 @@ def _about_conversations(action: Action, fields: Mapping[str, Any]) -> dict[str,
     return {}
 
 
-def respond(event: Mapping[str, Any], status: int, body: Mapping[str, Any]) -> dict[str, Any]:
+def direct(message: Any, delivery: str) -> Any:
+    """The direct request in a message of a queue, a topic or a bus, whose delivery names it.
+
+    Raises:
+        RequestError: The message is none. One of HTTP's form has its answer, its caller and its name elsewhere.
+    """
+    if not isinstance(message, dict) or shape_of(message) is not Shape.DIRECT:
+        raise RequestError(400, 'a message must be a direct request, such as {"session_id": ..., "message": ...}')
+    return message | {"idempotency_key": delivery}
+
+
+def respond(event: Any, shape: Shape, status: int, body: Mapping[str, Any]) -> dict[str, Any]:
     """Give an answer the shape in which the event asked for it.
 
     Args:
         event: The event that is answered.
+        shape: Its form.
         status: The HTTP status; a direct invocation finds it in the answer's `status`.
         body: The answer.
     """
     answer = fitted({"status": status, **body})
-    if not (isinstance(event, dict) and is_http(event)):
+    if not shape.is_http:
         return answer
     headers = {"content-type": "application/json", "cache-control": "no-store"}
     if "retry_after" in body:
         headers["retry-after"] = str(body["retry_after"])
-    return {
-        "statusCode": status,
-        "headers": headers,
-        "body": json.dumps(answer, ensure_ascii=False),
+    if "allow" in body:
+        headers["allow"] = ", ".join(body["allow"])
+    return response(event, shape, status, headers, answer)
+
+
+def _http_fields(event: dict[str, Any], shape: Shape) -> dict[str, Any]:
+    request = http_request(event, shape)
+    if request.session_id is None:
+        behind = ", ".join(name for name in _ROUTES if name)
+        raise RequestError(404, f"the only resources are /sessions, /sessions/{{session_id}} and its {behind}")
+    actions = _ROUTES[request.behind] if request.session_id else _LIST
+    if request.method not in actions:
+        raise RequestError(405, f"use one of {', '.join(actions)}", allow=list(actions))
+    action = actions[request.method]
+    fields: dict[str, Any] = {
+        "action": action,
+        "session_id": request.session_id,
+        "idempotency_key": request.headers.get("idempotency-key"),
     }
-
-
-def _http_fields(event: dict[str, Any]) -> dict[str, Any]:
-    request = APIGatewayProxyEventV2(event)
-    try:
-        root, _, rest = request.path.lstrip("/").partition("/")
-        method, route = request.http_method, request.get("routeKey") or ""
-        decoded_id = request.path_parameters.get("session_id")
-        key = request.headers.get("idempotency-key")
-        asked = dict(request.query_string_parameters)
-    except (KeyError, TypeError, AttributeError):
-        raise RequestError(400, "this is not an HTTP event of payload format 2.0") from None
-    # A gateway's route has decoded the id; a Function URL knows no routes, and gives the path as it was sent.
-    behind = _behind(route if decoded_id else rest)
-    encoded_id = rest.removesuffix(behind)
-    if root != "sessions" or (rest and not encoded_id):
-        raise RequestError(
-            404, f"the only resources are /sessions, /sessions/{{session_id}} and its {', '.join(_ROUTES)}"
-        )
-    actions = _ROUTES[behind] if rest else _LIST
-    if method not in actions:
-        raise RequestError(405, f"use one of {', '.join(actions)}")
-    action = actions[method]
-    fields = {"action": action, "session_id": decoded_id or unquote(encoded_id), "idempotency_key": key}
-    if method in ("POST", "PATCH"):
-        fields |= _posted(action, _json_object(request))
-    return fields | {name: asked[name] for name in _ASKED.get(action, ()) if name in asked}
-
-
-def _behind(path: str) -> str:
-    """What of a path is behind the session's id."""
-    return next((name for name in _ROUTES if name and path.endswith(name)), "")
+    if request.method in ("POST", "PATCH"):
+        fields |= _posted(action, _json_object(request.body))
+    if request.behind == "approvals" and "owner" in request.query:
+        fields["on_behalf_of"] = request.query["owner"]
+    return fields | {name: request.query[name] for name in _ASKED.get(action, ()) if name in request.query}
 
 
 def _posted(action: Action, body: dict[str, Any]) -> dict[str, Any]:
@@ -249,13 +244,14 @@ def _posted(action: Action, body: dict[str, Any]) -> dict[str, Any]:
         return {name: body[name] for name in _SAID.get(action, ()) if name in body}
     if body.get("decision") not in sorted(DECISIONS):
         raise RequestError(400, f"decision must be one of {', '.join(sorted(DECISIONS))}")
-    return {"action": body["decision"], "run_id": body.get("run_id"), "call_ids": body.get("call_ids")}
+    fields = {"action": body["decision"], "run_id": body.get("run_id"), "call_ids": body.get("call_ids")}
+    return fields | {"on_behalf_of": body.get("owner")}
 
 
-def _json_object(request: APIGatewayProxyEventV2) -> dict[str, Any]:
+def _json_object(text: bytes | str) -> dict[str, Any]:
     try:
-        body = request.json_body
-    except (ValueError, TypeError, AttributeError, RecursionError):  # not base64, not UTF-8, or not JSON
+        body = json.loads(text or "null")
+    except (ValueError, RecursionError):  # not UTF-8, or not JSON
         raise RequestError(400, "the body is not JSON") from None
     if not isinstance(body, dict):
         raise RequestError(400, 'the body must be a JSON object such as {"message": "Hello"}')

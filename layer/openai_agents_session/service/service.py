@@ -7,19 +7,21 @@ import math
 import os
 import time
 from collections.abc import Callable, Collection, Coroutine, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from .. import environment
 from ..errors import SessionError
 from .actions import ACTIONS, Call
 from .ending import end_after_answer
-from .errors import RequestError
-from .identity import caller, checked_owner
+from .errors import NotServedError, RequestError
+from .identity import OwnerOf, caller, checked_owner
 from .observe import count, log_answer, log_failure, logger, metrics, store_observer, tracer
 from .refusals import refusal_for
-from .request import is_batch, is_http, parse, respond
+from .request import parse, respond
 from .settings import ServiceSettings
 from .setup import MAX_TURNS, Setup
+from .shapes import Shape, shape_of
 from .threads import are_exhausted
 
 if TYPE_CHECKING:
@@ -32,8 +34,11 @@ if TYPE_CHECKING:
 
 Run = Callable[[Coroutine[Any, Any, dict[str, Any]]], dict[str, Any]]
 
-HTTP_API_SECONDS = 29.0
-"""The HTTP API gives up after 30 seconds, whatever the function's own time limit."""
+API_SECONDS = 29.0
+"""An HTTP API gives up after 30 seconds, a REST API after 29 unless its quota was raised."""
+
+BALANCER_SECONDS = 59.0
+"""A load balancer's idle timeout is 60 seconds unless it was changed."""
 
 STARTS_AHEAD = ("snap-start", "provisioned-concurrency")
 """Starts for which no caller waits: they leave nothing to import for the first request."""
@@ -52,6 +57,8 @@ class AgentService:
         handoffs_last: Whether a turn begins with the agent that the conversation was handed over to last. To know it,
             the whole history is read once more if there is more than one agent.
         context_of: Makes the run's context, which tools get, from the turn's; None for the turn's own (`TurnContext`).
+        owner_of: Says who sends an HTTP event, from what its authorizer verified; None for the table in `identity`.
+            Where it knows nobody, the answer is 401.
 
     Attributes:
         handler: The function's handler: an HTTP API's requests, a Function URL's, a queue's messages and direct
@@ -67,9 +74,10 @@ class AgentService:
         without_effects: Collection[str] = (),
         handoffs_last: bool = True,
         context_of: ContextOf | None = None,
+        owner_of: OwnerOf | None = None,
     ) -> None:
         effectless = frozenset(without_effects)
-        self.setup = Setup(build_agent, run_config, max_turns, effectless, handoffs_last, context_of)
+        self.setup = Setup(build_agent, run_config, max_turns, effectless, handoffs_last, context_of, owner_of)
         self.handler: Handler = _observed(self._handle)
         _start(self.setup)
 
@@ -85,13 +93,13 @@ class AgentService:
             watch: Is told what the agent does while it does it.
         """
         count("Requests")
-        settings = ServiceSettings.from_environ()
+        settings, shape = ServiceSettings.from_environ(), shape_of(event)
         try:
-            request = parse(event, caller)
-            owner = checked_owner(request, required=settings.owner_required)
+            request = parse(event, shape, partial(self._owner_of, settings))
+            owner = checked_owner(request, event, shape, settings)
             turn_id = request.idempotency_key or context.aws_request_id
             logger.append_keys(session_id=request.session_id, action=request.action, turn_id=turn_id)
-            call = Call(request, turn_id, TimeLimit(context, event), settings, owner, self.setup, watch)
+            call = Call(request, turn_id, TimeLimit(context, event, shape), settings, owner, self.setup, watch)
             body = run(ACTIONS[request.action](call))
         except RequestError as error:
             return refuse(event, error, content=settings.log_content)
@@ -101,21 +109,39 @@ class AgentService:
             return refuse(event, refusal, content=settings.log_content)
         status = body.pop("status", 200)
         log_answer(status, body, content=settings.log_content)
-        return respond(event, status, body)
+        return respond(event, shape, status, body)
+
+    def _owner_of(self, settings: ServiceSettings, event: Mapping[str, Any]) -> str | None:
+        """Who sends an HTTP event."""
+        return caller(event, settings.owner_claims) if self.setup.owner_of is None else self.setup.owner_of(event)
 
     def _handle(self, event: Any, context: LambdaContext) -> dict[str, Any]:
-        """Serve one request, or a batch of a queue's messages."""
+        """Serve one request, or messages that nobody waits for."""
         try:
-            if is_batch(event):
-                from .fifo import serve_batch
-
-                failures: dict[str, Any] = serve_batch(event, context, lambda message: self.serve(message, context))
-                return failures
-            return self.serve(event, context)
+            return self._answer(event, context)
         finally:
             end_if_exhausted()
             store_observer.flush()
             started()
+
+    def _answer(self, event: Any, context: LambdaContext) -> dict[str, Any]:
+        shape = shape_of(event)
+        if shape is Shape.PING:
+            return {"status": 200, "warm": True}
+        if shape is Shape.FOREIGN:
+            raise NotServedError("the function serves no such records: it knows those of SQS and SNS")
+        if shape not in (Shape.QUEUE, Shape.TOPIC, Shape.BUS):
+            return self.serve(event, context)
+        from . import messages
+
+        def serve(message: Any) -> dict[str, Any]:
+            return self.serve(message, context)
+
+        if shape is Shape.QUEUE:
+            failures: dict[str, Any] = messages.serve_batch(event, context, serve)
+            return failures
+        (messages.serve_topic if shape is Shape.TOPIC else messages.serve_bus)(event, serve)
+        return {"status": 200}
 
 
 def end_if_exhausted() -> None:
@@ -165,18 +191,30 @@ def refuse(event: Mapping[str, Any], refusal: RequestError, *, content: bool = F
     count(f"Answers{refusal.status}")
     cause, code = refusal.__cause__, refusal.details.get("code")
     log_failure("request refused", cause, content=content, status=refusal.status, reason=refusal.reason, code=code)
-    return respond(event, refusal.status, {"error": refusal.reason} | refusal.details)
+    shape = shape_of(event)
+    if shape is Shape.DIRECT and isinstance(event, dict) and event.get("asynchronous") is True:
+        raise NotServedError(f"{refusal.status} {refusal.reason}")
+    return respond(event, shape, refusal.status, {"error": refusal.reason} | refusal.details)
 
 
 class TimeLimit:
-    """The time that a request has: the invocation's, or what the HTTP API grants if that is less."""
+    """The time that a request has: the invocation's, or what waits in front of it grants if that is less."""
 
-    def __init__(self, context: LambdaContext, event: Any) -> None:
+    def __init__(self, context: LambdaContext, event: Any, shape: Shape) -> None:
         self._context = context
-        # A Function URL, whose events have the route $default, waits for as long as the function runs.
-        through_api = is_http(event) and event.get("routeKey") != "$default"
-        self._end = time.monotonic() + HTTP_API_SECONDS if through_api else math.inf
+        self._end = time.monotonic() + waiting_seconds(event, shape)
 
     def get_remaining_time_in_millis(self) -> int:
         """Milliseconds until nobody waits any more."""
         return int(min(self._context.get_remaining_time_in_millis(), (self._end - time.monotonic()) * 1000))
+
+
+def waiting_seconds(event: Any, shape: Shape) -> float:
+    """For how long an answer is waited for in front of the function."""
+    if shape is Shape.BALANCER:
+        return BALANCER_SECONDS
+    if shape is Shape.REST:
+        return API_SECONDS
+    # A Function URL waits for as long as the function runs. So does a web server that names no domain: a local one.
+    domain = str(event["requestContext"].get("domainName") or "") if shape is Shape.HTTP else ""
+    return API_SECONDS if domain and ".lambda-url." not in domain else math.inf

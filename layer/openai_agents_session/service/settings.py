@@ -56,12 +56,18 @@ class ServiceSettings:
         lease_wait_seconds: How long a turn waits for another of the same session before it is refused.
         log_content: Whether what is said may be logged.
         history_limit: How many of the newest items the model reads; None for all.
+        allow_anonymous: Whether HTTP without an authorizer is served, on sessions of nobody's: for local runs.
+        owner_claims: The claims of a token that name its owner, in their order; see `identity`.
+        supervisors: Who may approve other people's calls; see `identity.is_supervisor`. Empty: whoever asked approves.
     """
 
     owner_required: bool = False
     lease_wait_seconds: float = 5.0
     log_content: bool = False
     history_limit: int | None = None
+    allow_anonymous: bool = False
+    owner_claims: tuple[str, ...] = ("sub",)
+    supervisors: str = ""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] | None = None) -> Self:
@@ -76,6 +82,9 @@ class ServiceSettings:
             lease_wait_seconds=_seconds(variables, "LEASE_WAIT_SECONDS", 5),
             log_content=_flag(variables, "LOG_CONTENT"),
             history_limit=_items(variables, "HISTORY_LIMIT"),
+            allow_anonymous=_flag(variables, "ALLOW_ANONYMOUS"),
+            owner_claims=_names(variables, "OWNER_CLAIMS", ("sub",)),
+            supervisors=_claim(variables, "SUPERVISORS"),
         )
 
 
@@ -102,3 +111,16 @@ def _items(variables: Mapping[str, str], name: str) -> int | None:
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise ValueError(f"{name} must be a number of items, 0 for all, not {text!r}")
     return int(text) or None
+
+
+def _names(variables: Mapping[str, str], name: str, default: tuple[str, ...]) -> tuple[str, ...]:
+    names = tuple(part.strip() for part in variables.get(name, "").split(",") if part.strip())
+    return names or default
+
+
+def _claim(variables: Mapping[str, str], name: str) -> str:
+    text = variables.get(name, "")
+    claim, _, value = text.partition("=")
+    if text and not (claim and value):
+        raise ValueError(f"{name} must be a claim and its value, such as cognito:groups=approvers, not {text!r}")
+    return text

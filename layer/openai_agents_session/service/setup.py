@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from .context import TurnContext
+from .identity import OwnerOf
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Setup:
         max_turns: How often the model is asked in a turn before it is given up.
         without_effects: Names of tools that may run again without harm.
         handoffs_last: Whether a turn begins with the agent that the conversation was handed over to last.
+        owner_of: Says who sends an HTTP event; None for the service's own table.
         context_of: Makes the run's context from the turn's; None for the turn's own.
     """
 
@@ -39,6 +41,7 @@ class Setup:
     without_effects: frozenset[str] = frozenset()
     handoffs_last: bool = True
     context_of: ContextOf | None = None
+    owner_of: OwnerOf | None = None
 
     def new_agent(self, settings: Settings) -> Agent[Any]:
         """The agent."""

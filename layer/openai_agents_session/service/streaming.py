@@ -43,6 +43,7 @@ from . import page
 from .observe import log_failure, logger, metrics, store_observer
 from .request import respond
 from .service import started
+from .shapes import Shape
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -133,7 +134,7 @@ def build_app(service: AgentService, settings: StreamSettings) -> Starlette:
         serving = Serving(service, event, invocation_of(request.headers, in_lambda=settings.in_lambda))
         if request.method in ("POST", "PATCH") and not _is(request, "content-type", "application/json"):
             # A page of another site may send plain text to anyone, but JSON only to those who allow it.
-            return _response(respond(event, 415, {"error": "the content type must be application/json"}))
+            return _response(respond(event, Shape.HTTP, 415, {"error": "the content type must be application/json"}))
         if request.method == "POST" and _is(request, "accept", "text/event-stream"):
             return await serving.stream(settings.heartbeat_seconds)
         return _response(await serving.answer())
@@ -194,7 +195,7 @@ class Serving:
             return self._service.serve(self._event, context, run=self._run, watch=watch)
         except Exception as error:  # noqa: BLE001 - whatever it is, the client is told that it is over
             log_failure("the request failed", error)
-            return respond(self._event, 500, {"error": "the function failed"})
+            return respond(self._event, Shape.HTTP, 500, {"error": "the function failed"})
         finally:
             store_observer.flush()
             metrics.flush_metrics()
@@ -221,7 +222,7 @@ def event_of(request: HttpRequest, body: bytes, settings: StreamSettings) -> dic
         settings: They say whether to believe the adapter's headers, and who asks where nobody verifies it.
     """
     path = request.scope["raw_path"].decode("ascii")
-    verified = json.loads(request.headers.get(REQUEST_CONTEXT, "{}")) if settings.in_lambda else _local(settings)
+    verified = _told(request.headers, REQUEST_CONTEXT) if settings.in_lambda else _local(settings)
     return {
         "version": "2.0",
         "routeKey": "$default",
@@ -243,9 +244,18 @@ def _local(settings: StreamSettings) -> dict[str, Any]:
 
 def invocation_of(headers: Mapping[str, str], *, in_lambda: bool) -> Invocation:
     """The invocation that a request is, by the adapter's header; outside Lambda it has a fixed time."""
-    told = json.loads(headers.get(LAMBDA_CONTEXT, "{}")) if in_lambda else {}
+    told = _told(headers, LAMBDA_CONTEXT) if in_lambda else {}
     deadline = told["deadline"] / 1000 if "deadline" in told else time.time() + SECONDS_OUTSIDE_LAMBDA
     return Invocation(told.get("request_id") or str(uuid.uuid4()), deadline)
+
+
+def _told(headers: Mapping[str, str], name: str) -> dict[str, Any]:
+    """What the adapter says in a header: an object, or nothing."""
+    try:
+        told = json.loads(headers.get(name, "{}"))
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 def _response(answer: Answer) -> Response:
