@@ -25,6 +25,9 @@ from tools.local_stack import LocalStack
 
 EVENTS = Path(__file__).resolve().parents[1] / "events"
 CONVERSATION = ("first_turn", "tool_turn", "follow_up", "recall")
+FRIEND = "grace@example.com"
+"""Whose conversations are listed."""
+
 NEEDED = {"tool_turn": "calculate"}
 """Tools of the example agent that events are written for."""
 
@@ -41,6 +44,7 @@ def main() -> int:
             conclude(stack)
             if stack.model["MODEL_PROVIDER"] == "offline":  # others need not ask for the tool when they should
                 bad_day(stack)
+            conversations(stack)
             advise()
     except (RuntimeError, rie.FunctionError) as error:
         console.print(Text.assemble(("the demo could not run: ", "bold red"), str(error)))
@@ -147,6 +151,30 @@ def decide_twice(at_once: Callable[[dict[str, Any]], list[dict[str, Any]]], appr
     say("you", USER, "approve")
     for answer in sorted(at_once(approval), key=lambda answer: int(answer["status"])):
         show_answer(answer)
+
+
+def conversations(stack: LocalStack) -> None:
+    """Fork a conversation, and list its owner's with what they used.
+
+    Raises:
+        rie.FunctionError: The function failed.
+    """
+    with stack.environment() as environment:
+
+        def ask(name: str, **changes: Any) -> dict[str, Any]:
+            answer: dict[str, Any] = environment.invoke(_event(name) | {"owner": FRIEND} | changes).answer
+            return answer
+
+        heading("conversations: one is forked, both go on, and their owner lists them")
+        with console.status("a cold start …"):
+            ask("first_turn")
+        copy = ask("fork", title="Another way")
+        if "session_id" in copy:
+            ask("tool_turn", session_id=copy["session_id"])
+        for found in ask("list").get("sessions", []):
+            used = found["usage"]
+            tokens = f"{used['total_tokens']} tokens in {used['requests']} model calls"
+            say("listed", "dim", f"{found['title']}   {found['total']} items, {tokens}")
 
 
 def advise() -> None:

@@ -1,7 +1,8 @@
 """The chat page on this machine (`make page`): the streaming server with the built layer, and a table.
 
 It is the same page and the same code as on Lambda, there behind the Lambda Web Adapter. The table lives in memory; what
-it holds is written to .work/chat.jsonl, which `make chat` reads, too.
+it holds is written to .work/chat.jsonl, beside those of `make chat`. Conversations of the page have an owner, since
+those of nobody are in no list.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ HOST = "127.0.0.1"
 LOG = ".work/page.log"
 START_SECONDS = 60
 SAVE_SECONDS = 3
+OWNER = "local"
+"""Whose the conversations are: those of nobody are in no list."""
 PORT = 8642
 """If it is free: a browser keeps its list of conversations for each address."""
 
@@ -131,7 +134,7 @@ def main() -> int:
 def serve(stack: LocalStack, store: Path, port: int) -> None:
     """Serve the page and keep its conversations, until somebody stops it."""
     announce("starting the agent")
-    variables = stack.variables() | {"SERVE_PAGE": "true"}
+    variables = stack.variables() | {"SERVE_PAGE": "true", "LOCAL_OWNER": OWNER}
     with serving(variables, rie.ROOT / LOG, port or free_port(PORT)) as url:
         console.print(f"\n  The {stack.model['MODEL_PROVIDER']} model answers at [bold]{url}[/] (Ctrl-C ends it)")
         while True:

@@ -39,7 +39,8 @@ class OfflineModel(Model):
         **options: Any,
     ) -> ModelResponse:
         """Answer the last message of the history."""
-        return ModelResponse(output=[_reply(input, tools)], usage=Usage(requests=1), response_id=None)
+        reply = _reply(input, tools)
+        return ModelResponse(output=[reply], usage=_usage(input, reply), response_id=None)
 
     async def stream_response(
         self,
@@ -51,7 +52,8 @@ class OfflineModel(Model):
         **options: Any,
     ) -> AsyncIterator[TResponseStreamEvent]:
         """Answer the last message of the history, as the events of a stream."""
-        script = ScriptedModel([[_reply(input, tools)]])
+        reply = _reply(input, tools)
+        script = ScriptedModel([[reply]], default_usage=_usage(input, reply))
         async for event in script.stream_response(system_instructions, "", model_settings, tools, *rest, **options):
             if event.type != "response.output_text.delta":
                 yield event
@@ -86,6 +88,15 @@ def _reply(history: str | list[TResponseInputItem], tools: list[Tool]) -> TRespo
         # The number makes the id unique in the history, as the SDK asks.
         return function_call("calculate", {"expression": expression}, call_id=f"offline_call_{number}")
     return assistant_message(f"{_answer(message, earlier)} {SIGNATURE}", item_id=f"offline_message_{number}")
+
+
+def _usage(history: str | list[TResponseInputItem], reply: TResponseOutputItem) -> Usage:
+    """What this model has used: it counts a word as a token."""
+    items: list[Any] = [{"content": history}] if isinstance(history, str) else list(history)
+    read = sum(len(f"{_text(item)} {item.get('arguments', '')} {item.get('output', '')}".split()) for item in items)
+    said: Any = reply.model_dump()
+    written = len(f"{_text(said)} {said.get('arguments', '')}".split())
+    return Usage(requests=1, input_tokens=read, output_tokens=written, total_tokens=read + written)
 
 
 def _answer(message: str, earlier: list[str]) -> str:

@@ -24,6 +24,7 @@ import json
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,7 @@ from .storage.redaction import NOTICE, NOTICE_LIMIT_CHARACTERS
 from .storage.retry import RetryBudget
 from .storage.table import OWNER_INDEX, IndexEntry, Table
 from .storage.titles import TITLE_LIMIT_BYTES, TITLE_LIMIT_CHARACTERS, one_line
-from .storage.turn_log import Outcome
+from .storage.turn_log import Outcome, TurnLog
 from .storage.usage import NO_USAGE, Usage
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ __all__ = [
     "ConversationInfo",
     "ConversationPage",
     "HistoryPage",
+    "State",
     "TurnSpan",
     "Usage",
     "list_conversations",
@@ -118,19 +120,38 @@ class ConversationPage:
     cursor: str | None
 
 
+class State(StrEnum):
+    """What a conversation is doing."""
+
+    IDLE = "idle"
+    """Nothing: it can go on."""
+    RUNNING = "running"
+    """A turn holds its lease."""
+    WAITING = "waiting"
+    """A run waits for a decision."""
+    UNFINISHED = "unfinished"
+    """A turn was begun and not done, and nobody holds the lease: it was stopped, or failed, or its process died."""
+
+
 @dataclass(frozen=True, slots=True)
 class HistoryPage:
-    """A page of a history.
+    """A page of a history, and what is known of the conversation at that moment.
 
     Attributes:
         items: Oldest first.
         first: Position of the first in the history, from 0; they are as many as there are items.
         total: Items in the history.
+        info: The conversation; None where there is none.
+        state: What it is doing.
+        turns: The newest turns that are done, oldest first; see ``Conversation.turns``.
     """
 
     items: list[Any]
     first: int
     total: int
+    info: ConversationInfo | None = None
+    state: State = State.IDLE
+    turns: tuple[TurnSpan, ...] = ()
 
     @property
     def before(self) -> int | None:
@@ -226,14 +247,17 @@ class Conversation:
         async with self.session._open():
             return _described(await self._editor.seen())
 
+    @property
+    def usage_seen(self) -> Usage:
+        """What it had used when the session object last read or wrote it. Sends no request."""
+        head = self._store.committer.known
+        return NO_USAGE if head is None else head.profile.ledger.total
+
     async def turns(self) -> tuple[TurnSpan, ...]:
         """The newest turns that are done and whose items are there, oldest first; for runs of ``turns.named_turn``."""
         async with self.session._open():
             log, _ = await self._store.turns()
-        spans = {
-            turn.first: TurnSpan(turn.first, turn.last, turn.outcome, turn.usage) for turn in reversed(log.finished)
-        }
-        return tuple(span for _, span in sorted(spans.items()) if span.last > span.first)
+        return _spans(log)
 
     async def history(
         self,
@@ -262,7 +286,20 @@ class Conversation:
         async with self.session._open():
             items, first, head = await self._store.page(window)
         shown = _fitting(items, max_bytes, size_of or _json_bytes)
-        return HistoryPage(shown, first + len(items) - len(shown), head.count)
+        info = _described(head) if head.exists else None
+        state = _state_of(head, self._store.options.clock())
+        return HistoryPage(shown, first + len(items) - len(shown), head.count, info, state, _spans(head.turns))
+
+    async def stop(self) -> bool:
+        """End the turn that is running, whoever runs it: its next write is refused, so that it does nothing more.
+
+        What it had stored stays; the next turn puts the history in order, or goes on with it.
+
+        Returns:
+            Whether a turn was running.
+        """
+        async with self.session._open():
+            return await _settled(self._store.revoke_lease())
 
     # --- naming ----------------------------------------------------------------------------------------------------
 
@@ -421,6 +458,19 @@ class Conversation:
 
         async with self.session._open():
             await _settled(self._editor.describe(change))
+
+
+def _spans(log: TurnLog) -> tuple[TurnSpan, ...]:
+    spans = {turn.first: TurnSpan(turn.first, turn.last, turn.outcome, turn.usage) for turn in reversed(log.finished)}
+    return tuple(span for _, span in sorted(spans.items()) if span.last > span.first)
+
+
+def _state_of(head: Head, now: float) -> State:
+    if head.lease is not None and head.lease.until > now * 1000:
+        return State.RUNNING
+    if head.turns.open is not None:
+        return State.UNFINISHED
+    return State.IDLE if head.turns.waiting is None else State.WAITING
 
 
 def _described(head: Head) -> ConversationInfo:

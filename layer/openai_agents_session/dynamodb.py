@@ -376,7 +376,7 @@ class DynamoDBSession:
 
     @asynccontextmanager
     async def _turn(
-        self, delivery: Delivery, message: list[Any], seconds: float, *, wait_seconds: float
+        self, delivery: Delivery, message: list[Any], seconds: float, *, wait_seconds: float, keep: int | None = None
     ) -> AsyncIterator[Meeting]:
         """Hold the session for a delivery's turn, which is begun with the message; or tell why there is none."""
         batch = from_batch(self.session_id, message)
@@ -385,11 +385,11 @@ class DynamoDBSession:
 
         async def begin(milliseconds: int) -> Meeting:
             nonlocal known
-            met = await self._store.begin_turn(delivery, batch, milliseconds, known=known)
+            met = await self._store.begin_turn(delivery, batch, milliseconds, known=known, keep=keep)
             if not isinstance(met, Unremembered):
                 return met
             known = await self._forgotten_turns(met)
-            return await self._store.begin_turn(delivery, batch, milliseconds, known=known)
+            return await self._store.begin_turn(delivery, batch, milliseconds, known=known, keep=keep)
 
         self._has_lease = True
         try:

@@ -67,6 +67,7 @@ class TurnJournal:
         delivery: Who asked for it.
         message: The items that it begins with.
         without_effects: Names of tools that may run again without harm.
+        keep: How many items of the history stay before the message; None for all.
 
     Attributes:
         session_id: The session's.
@@ -84,6 +85,7 @@ class TurnJournal:
         delivery: Delivery,
         message: list[Any],
         without_effects: Collection[str] = (),
+        keep: int | None = None,
     ) -> None:
         self.session_id = session.session_id
         self.turn: OpenTurn = begun.turn
@@ -92,7 +94,7 @@ class TurnJournal:
         self.is_ended = False
         self.tools: list[str] = []
         self._session, self._store = session, session._store
-        self._delivery, self._message = delivery, message
+        self._delivery, self._message, self._keep = delivery, message, keep
         self._without_effects = frozenset(without_effects)
         self._steps: list[_Step] = []
         self._stored: set[tuple[str, str]] = set()
@@ -188,7 +190,7 @@ class TurnJournal:
         if not self.is_taken_up or not items:
             batch = from_batch(self.session_id, self._message)
             async with self._session._open():
-                self.turn = await _settled(self._store.start_turn(self._delivery, batch))
+                self.turn = await _settled(self._store.start_turn(self._delivery, batch, self._keep))
             return
         self.remember(items)
 

@@ -151,6 +151,7 @@ async def named_turn(
     delivery: Delivery,
     message: list[Any],
     *,
+    keep: int | None = None,
     without_effects: Collection[str] = (),
     wait_seconds: float = WAIT_SECONDS,
     reserve_seconds: float = RESERVE_SECONDS,
@@ -166,6 +167,8 @@ async def named_turn(
         context: The handler's Lambda context.
         delivery: Who asks, and for what.
         message: The items that the turn begins with.
+        keep: How many items of the history stay before the message; None for all. The rest goes in the write that
+            begins the turn: killed anywhere, the history is the old one or the new one.
         without_effects: Names of tools whose calls need not be stored before they run.
         wait_seconds: How long to wait for another turn of the session to end.
         reserve_seconds: How long before Lambda's timeout the block is cancelled.
@@ -178,11 +181,11 @@ async def named_turn(
     """
     remaining, end = _times(context)
     with deadline(end - _ANSWER_SHARE * reserve_seconds):
-        async with session._turn(delivery, message, remaining, wait_seconds=wait_seconds) as met:
+        async with session._turn(delivery, message, remaining, wait_seconds=wait_seconds, keep=keep) as met:
             if not isinstance(met, Begun):
                 yield met
                 return
-            journal = TurnJournal(session, met, delivery, message, without_effects)
+            journal = TurnJournal(session, met, delivery, message, without_effects, keep)
             async with _stopped_in_time(session, context, reserve_seconds, journal.close):
                 yield journal
 

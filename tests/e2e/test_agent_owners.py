@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
@@ -52,7 +53,19 @@ def routes(session_id: str, run_id: str) -> list[tuple[str, str, Any]]:
         ("POST", "", {"continue": True}),
         ("POST", "", {"message": "What did I say first?"}),
         ("GET", "", None),
+        ("PATCH", "", {"title": "mine"}),
+        ("POST", "/edit", {"position": 0, "message": "Who am I?"}),
+        ("POST", "/regenerate", {}),
+        ("POST", "/stop", {}),
+        ("POST", "/fork", {"keep": 2}),
+        ("POST", "/rewind", {"keep": 0}),
+        ("GET", "", None),
         ("DELETE", "", None),
+        ("PATCH", "", {"title": "mine"}),
+        ("POST", "/edit", {"position": 0, "message": "Who am I?"}),
+        ("POST", "/regenerate", {}),
+        ("POST", "/fork", {"keep": 2}),
+        ("POST", "/rewind", {"keep": 0}),
         ("GET", "", None),
     ]
 
@@ -67,15 +80,26 @@ def direct(session_id: str, run_id: str) -> list[dict[str, Any]]:
         {"action": "continue"},
         {"message": "What did I say first?"},
         {"action": "history"},
+        {"action": "update", "metadata": {"mine": True}},
+        {"action": "edit", "position": 0, "message": "Who am I?"},
+        {"action": "regenerate"},
+        {"action": "stop"},
+        {"action": "fork"},
+        {"action": "rewind", "keep": 0},
         {"action": "clear"},
+        {"action": "update", "metadata": {"mine": True}},
+        {"action": "fork"},
         {"action": "history"},
     ]
     return [{"session_id": session_id} | request for request in requests]
 
 
 def named(answer: Any, session_id: str) -> str:
-    """An answer, with the id that was asked for taken out of it."""
-    return json.dumps(body(answer), ensure_ascii=False, sort_keys=True).replace(f'"{session_id}"', '"ID"')
+    """An answer, with the id that was asked for taken out of it, and the times."""
+    told = {name: value for name, value in body(answer).items() if name not in ("created", "updated_at")}
+    if re.fullmatch(r"[0-9a-f-]{36}", str(told.get("session_id"))):
+        told["session_id"] = "a copy's"
+    return json.dumps(told, ensure_ascii=False, sort_keys=True).replace(f'"{session_id}"', '"ID"')
 
 
 @pytest.fixture(scope="module")
@@ -91,13 +115,25 @@ def test_another_caller_gets_the_answers_of_a_session_that_does_not_exist(
     for method, suffix, content in routes(session_id, run_id):
         hers = environment.invoke(over_http("mallory", method, session_id, suffix, content)).answer
         none = environment.invoke(over_http("mallory", method, unknown, suffix, content)).answer
-        assert hers["statusCode"] == none["statusCode"]
+        assert hers["statusCode"] == none["statusCode"], (method, suffix, hers, none)
         assert named(hers, session_id) == named(none, unknown)
         assert "swordfish" not in str(hers)
     for at_hers, at_none in zip(direct(session_id, run_id), direct(unknown, run_id), strict=True):
         hers, none = (environment.invoke(request | {"owner": "mallory"}).answer for request in (at_hers, at_none))
         assert named(hers, session_id) == named(none, unknown)
         assert "swordfish" not in str(hers)
+
+
+def test_a_list_has_the_callers_own_conversations_alone(environment: Emulator) -> None:
+    """Nobody's list names another's session, by whatever route it is asked for."""
+    asked = over_http("mallory", "GET", "")
+    asked["rawPath"] = asked["requestContext"]["http"]["path"] = "/sessions"
+    answers = [environment.invoke(asked).answer, environment.invoke({"action": "list", "owner": "mallory"}).answer]
+    for answer in answers:
+        assert "swordfish" not in str(answer)
+    listed = environment.invoke({"action": "list", "owner": ADA, "limit": 200}).answer["sessions"]
+    assert {one["session_id"] for one in listed} >= set(HERS)
+    assert environment.invoke({"action": "list"}).answer["status"] == 401
 
 
 TRICKS = [
@@ -113,6 +149,7 @@ TRICKS = [
     "./ada-lovelace",
     "../sessions/ada-lovelace",
     "ada-lovelace/approvals",
+    "ada-lovelace/fork",
     "ada-lovelace?owner=ada",
     "ada-lovelace#~run",
     stored_id("ada-lovelace", ADA) + "#~run",

@@ -242,21 +242,50 @@ def test_a_bad_request_has_its_status_and_no_stream(
 
 
 def test_the_page_is_served_where_it_is_asked_for_and_lets_nothing_in(client: Client, in_lambda: Client) -> None:
-    with client.ask("GET", "/") as answer:
-        assert "<title>Agent</title>" in answer.text()
-        policy = answer.headers["content-security-policy"]
-    assert "default-src 'none'" in policy
-    assert "unsafe" not in policy
+    """Each answer has a nonce of its own, nothing unsafe is allowed, and no markup but the sanitiser's."""
+    policies = []
+    for _ in range(2):
+        with client.ask("GET", "/") as answer:
+            html, policy = answer.text(), answer.headers["content-security-policy"]
+        assert "<title>Agent</title>" in html
+        [nonce] = set(re.findall(r"'nonce-([\w-]{20,})'", policy))
+        assert html.count(f'nonce="{nonce}"') == len(re.findall(r"<(?:script|link rel=.stylesheet)", html))
+        assert policy.startswith("default-src 'none'; ")
+        assert "unsafe" not in policy
+        assert "require-trusted-types-for 'script'; trusted-types dompurify" in policy
+        policies.append(policy)
+    assert policies[0] != policies[1]
     with in_lambda.ask("GET", "/") as answer:
         assert answer.json() == {"status": 200}
+    with in_lambda.ask("GET", "/page/app.js") as answer:
+        assert answer.status in (401, 404)
+
+
+def test_the_pages_files_are_served_with_what_the_build_adds_and_no_others(client: Client) -> None:
+    """Scripts, style and the pinned libraries are there, once for each browser; nothing else is."""
+    for name in ("app.js", "style.css", "vendor/marked.js", "vendor/purify.js"):
+        with client.ask("GET", f"/page/{name}") as answer:
+            assert answer.status == 200
+            assert answer.headers["x-content-type-options"] == "nosniff"
+            assert answer.headers["content-type"].startswith(("text/javascript", "text/css"))
+            tag = answer.headers["etag"]
+        with client.ask("GET", f"/page/{name}", if_none_match=tag) as answer:
+            assert answer.status == 304
+    for name in ("__init__.py", "index.html", "../settings.py", "..%2fsettings.py", "vendor/", ""):
+        with client.ask("GET", f"/page/{name}") as answer:
+            assert answer.status == 404
 
 
 def test_the_page_loads_nothing_from_elsewhere_and_never_writes_markup() -> None:
-    page = (ROOT / "layer" / "openai_agents_session" / "service" / "page.html").read_text()
-    assert "http://" not in page.replace("http://www.w3.org/2000/svg", "")
-    assert "https://" not in page
-    for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "srcdoc", "setHTML"):
-        assert way not in page
+    """Of the page's own files, none names another server or a way to make markup of text."""
+    folder = ROOT / "layer" / "openai_agents_session" / "service" / "page"
+    files = [path for path in folder.iterdir() if path.suffix in (".html", ".js", ".css")]
+    assert len(files) > 8
+    for path in files:
+        text = path.read_text().replace("http://www.w3.org/2000/svg", "")
+        assert not re.search(r"https?://\w", text), path.name
+        for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "srcdoc", "setHTML"):
+            assert way not in text, path.name
 
 
 def test_a_turn_ends_before_the_invocation_does_and_can_be_continued(

@@ -18,8 +18,12 @@ from typing import Any
 
 import boto3
 
+from openai_agents_session.storage.table import INDEX, INDEX_DEFINITIONS
 from tools.emulation import engines, rie
 from tools.emulation.rie import Emulator
+
+_INDEXED: dict[str, Any] = {"AttributeDefinitions": INDEX_DEFINITIONS, "GlobalSecondaryIndexes": [INDEX]}
+_PLAIN: dict[str, Any] = {"AttributeDefinitions": [{"AttributeName": "session_id", "AttributeType": "S"}]}
 
 EVENTS = Path(__file__).resolve().parents[2] / "events"
 
@@ -61,18 +65,19 @@ class Stage:
 
 
 @contextmanager
-def agent_stage(engine: str | None = None) -> Iterator[Stage]:
+def agent_stage(engine: str | None = None, *, with_index: bool = True) -> Iterator[Stage]:
     """Start an engine with the agent's tables.
 
     Args:
         engine: Which one; the quickest that is there when left out.
+        with_index: Whether the table has the index that lists conversations.
     """
     quickest = "moto" if engines.available()["dynoxide"] else "dynoxide"
     with engines.start(engine or quickest) as running:
-        yield stage_on(running.endpoint_url)
+        yield stage_on(running.endpoint_url, with_index=with_index)
 
 
-def stage_on(endpoint_url: str) -> Stage:
+def stage_on(endpoint_url: str, *, with_index: bool = True) -> Stage:
     """Fresh tables on an engine that runs."""
     credentials = {"aws_access_key_id": "local", "aws_secret_access_key": "local", "region_name": "us-east-1"}
     client = boto3.client("dynamodb", endpoint_url=endpoint_url, **credentials)
@@ -80,7 +85,7 @@ def stage_on(endpoint_url: str) -> Stage:
     client.create_table(
         TableName=f"sessions-{mark}",
         KeySchema=[{"AttributeName": "session_id", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "session_id", "AttributeType": "S"}],
+        **(_INDEXED if with_index else _PLAIN),
         BillingMode="PAY_PER_REQUEST",
     )
     variables = {

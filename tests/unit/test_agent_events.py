@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openai_agents_session.service.errors import RequestError
+from openai_agents_session.service.fitting import cut
 from openai_agents_session.service.identity import caller
 from openai_agents_session.service.message import MAX_MESSAGE_CHARACTERS
 from openai_agents_session.service.request import (
     MAX_SESSION_ID_BYTES,
     Request,
-    newest_that_fit,
     parse,
     respond,
 )
@@ -90,6 +90,22 @@ EXPECTED = {
     "http_reject": Request(
         "reject", "ada-lovelace", owner=ADA, run_id="0123456789abcdef", call_ids=("offline_refund_1",)
     ),
+    "list": Request("list", "", limit=20, owner="ada@example.com"),
+    "update": Request("update", "ada-lovelace", changes={"title": "Who I am"}),
+    "fork": Request("fork", "ada-lovelace", keep=2),
+    "rewind": Request("rewind", "ada-lovelace", keep=2),
+    "edit": Request("edit", "ada-lovelace", "Hello, my name is Grace."),
+    "regenerate": Request("regenerate", "ada-lovelace"),
+    "stop": Request("stop", "ada-lovelace"),
+    "http_list": Request("list", "", limit=20, owner=ADA, search="name"),
+    "http_update": Request(
+        "update", "ada-lovelace", owner=ADA, changes={"title": "Who I am", "metadata": {"folder": "friends"}}
+    ),
+    "http_fork": Request("fork", "ada-lovelace", owner=ADA, keep=2),
+    "http_rewind": Request("rewind", "ada-lovelace", owner=ADA, keep=2),
+    "http_edit": Request("edit", "ada-lovelace", "Hello, my name is Grace.", owner=ADA),
+    "http_regenerate": Request("regenerate", "ada-lovelace", owner=ADA),
+    "http_stop": Request("stop", "ada-lovelace", owner=ADA),
     "http_continue": Request("continue", "ada-lovelace", owner=ADA),
 }
 REFUSED = {"bad_request", "http_bad_request"}
@@ -166,15 +182,15 @@ def http(**changes: Any) -> dict[str, Any]:
         (http(path="/sessions/ada/approvals", body='{"decision": "clear", "run_id": "r"}'), 400, "decision"),
         (http(path="/sessions/ada/approvals", body='{"decision": "reject"}'), 400, "run_id"),
         (http(path="/sessions/ada/approvals", method="DELETE"), 405, "POST, GET"),
-        (http(path="/sessions/approvals", method="PUT"), 405, "POST, GET, DELETE"),
+        (http(path="/sessions/approvals", method="PUT"), 405, "POST, GET, PATCH, DELETE"),
         (http(path="/sessions//approvals", method="GET"), 404, "/sessions/"),
         ({"requestContext": None}, 400, "payload format 1.0 or 2.0"),
         ({"requestContext": {}, "httpMethod": "GET", "path": "/"}, 404, "/sessions/"),
         (http(path="/"), 404, "/sessions/"),
-        (http(path="/sessions"), 404, "/sessions/"),
-        (http(path="/sessions/"), 404, "/sessions/"),
+        (http(path="/sessions"), 405, "GET"),
+        (http(path="/sessions/"), 405, "GET"),
         (http(path="/other/ada"), 404, "/sessions/"),
-        (http(method="PUT"), 405, "POST, GET, DELETE"),
+        (http(method="PUT"), 405, "POST, GET, PATCH, DELETE"),
         (http(body="not JSON"), 400, "not JSON"),
         (http(body=None), 400, "JSON object"),
         (http(body='["message"]'), 400, "JSON object"),
@@ -286,12 +302,71 @@ def test_an_http_caller_gets_json_that_is_not_cached() -> None:
     assert json.loads(answer["body"]) == {"status": 400, "error": "größer"}
 
 
-def test_of_a_history_too_large_to_answer_with_the_newest_items_are_kept() -> None:
-    items = [{"content": str(number) * 10} for number in range(5)]
-    size = len(json.dumps(items[0]))
-    assert newest_that_fit(items, 2 * size) == items[-2:]
-    assert newest_that_fit(items, 5 * size) == items
-    assert newest_that_fit(items, size - 1) == []
+HTTP_ROUTES = {"approvals", "edit", "regenerate", "stop", "fork", "rewind"}
+
+
+@pytest.mark.parametrize("behind", sorted(HTTP_ROUTES))
+def test_an_id_that_ends_like_a_route_is_an_id_where_it_is_encoded(behind: str) -> None:
+    """A slash of an id is encoded, so that a session named like a route is not taken for one."""
+    event = http()
+    event["requestContext"]["http"]["method"] = "GET"
+    event |= {"routeKey": "$default", "pathParameters": None, "rawPath": f"/sessions/a%2F{behind}"}
+    event["requestContext"]["http"]["path"] = event["rawPath"]
+    assert read(event) == Request("history", f"a/{behind}")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"action": "rewind"},
+        {"action": "rewind", "keep": -1},
+        {"action": "rewind", "keep": True},
+        {"action": "rewind", "keep": "many"},
+        {"action": "edit", "message": "x"},
+        {"action": "edit", "position": 0},
+        {"action": "edit", "position": 1.5, "message": "x"},
+        {"action": "update"},
+        {"action": "update", "title": 1},
+        {"action": "update", "title": "\ud800"},
+        {"action": "update", "metadata": ["x"]},
+        {"action": "fork", "copy_id": ""},
+        {"action": "fork", "copy_id": "x" * 1025},
+        {"action": "history", "before": "x"},
+        {"action": "list", "limit": 201},
+        {"action": "list", "cursor": 1},
+        {"action": "list", "search": "x" * 2000},
+    ],
+    ids=str,
+)
+def test_what_is_asked_of_a_conversation_is_checked(changes: dict[str, Any]) -> None:
+    """Each member has its form, and the refusal names it."""
+    with pytest.raises(RequestError) as refused:
+        read({"session_id": "a", **changes})
+    assert refused.value.status == 400
+
+
+def test_a_large_answer_is_cut_to_what_lambda_carries() -> None:
+    """Whatever an answer holds, its escaped form stays within 6 MB, and says that it was cut."""
+    for text in ('"' * 3_000_000, "👩" * 1_000_000, "\\" * 3_000_000, "plain " * 2_000_000):
+        answer = respond(http(), Shape.HTTP, 200, {"answer": text, "session_id": "a"})
+        assert len(json.dumps(answer)) <= 6_291_556
+        body = json.loads(answer["body"])
+        assert body["cut"]
+        assert body["session_id"] == "a"
+        assert text.startswith(body["answer"].partition("… (left out: ")[0])
+    assert "cut" not in json.loads(respond(http(), Shape.HTTP, 200, {"answer": '"' * 1_000_000})["body"])
+
+
+def test_what_is_cut_says_how_much_is_left_out() -> None:
+    """Long texts keep their beginning, data of files none of it, and short values are as they were."""
+    item = {"role": "user", "content": [{"text": "x" * 20_000}, {"image_url": f"data:image/png;base64,{'A' * 5_000}"}]}
+    assert cut(item) == {
+        "role": "user",
+        "content": [
+            {"text": f"{'x' * 10_000}… (left out: 10000 characters)"},
+            {"image_url": "(left out: 5022 characters of data:image/png)"},
+        ],
+    }
 
 
 @pytest.mark.parametrize(
@@ -329,7 +404,7 @@ def test_a_method_that_is_not_served_is_told_which_are() -> None:
         with pytest.raises(RequestError) as refusal:
             read(event)
         answer = respond(event, shape, refusal.value.status, refusal.value.details)
-        assert answer["headers"]["allow"] == "POST, GET, DELETE"
+        assert answer["headers"]["allow"] == "POST, GET, PATCH, DELETE"
 
 
 def test_a_rest_api_gives_ids_as_they_were_sent() -> None:

@@ -191,7 +191,7 @@ async def test_a_model_with_a_network_is_asked_with_its_name_and_the_key(
     turn = await take_turn(Settings(provider, "small", base_url=endpoint), session, "Hello")
     session.close()
     assert (turn.answer["answer"], turn.model) == ("small heard Hello", "small")
-    assert (turn.input_tokens, turn.output_tokens) == (5, 7)
+    assert (turn.usage.input_tokens, turn.usage.output_tokens) == (5, 7)
     assert _Endpoint.requests == [(path, "Bearer sk-test")]
 
 

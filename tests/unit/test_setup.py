@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tools import fetch_engines, interpreters
-from tools.fetch_engines import Pin
+from tools import interpreters, npm
+from tools.npm import Pin
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -64,12 +64,12 @@ class TestInterpreters:
             interpreters.best("9.9")
 
 
-class TestEngines:
+class TestNpmPackages:
     def test_a_download_that_is_not_what_was_pinned_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "engine.tgz").write_bytes(b"something else")
         digest = base64.b64encode(hashlib.sha512(b"the engine").digest()).decode()
         with pytest.raises(ValueError, match="not " + re.escape(digest)):
-            fetch_engines._check(tmp_path / "engine.tgz", f"sha512-{digest}")
+            npm._check(tmp_path / "engine.tgz", f"sha512-{digest}")
 
     def test_a_package_is_unpacked_without_the_filters_that_debians_python_lacks(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -77,7 +77,7 @@ class TestEngines:
         monkeypatch.delattr(tarfile, "data_filter", raising=False)
         monkeypatch.delattr(tarfile.TarFile, "extractall")
         package = archive(tmp_path / "engine.tgz", file("package/bin/engine"), file("package/größe.txt"))
-        fetch_engines.unpack(package, tmp_path / "into")
+        npm.unpack(package, tmp_path / "into")
         assert (tmp_path / "into/package/bin/engine").read_bytes() == b"content"
         assert (tmp_path / "into/package/größe.txt").read_bytes() == b"content"
 
@@ -85,7 +85,7 @@ class TestEngines:
     def test_a_package_writes_nothing_outside_its_folder(self, name: str, tmp_path: Path) -> None:
         package = archive(tmp_path / "engine.tgz", file(name))
         with pytest.raises(ValueError, match="not a plain file"):
-            fetch_engines.unpack(package, tmp_path / "into")
+            npm.unpack(package, tmp_path / "into")
         assert [path.name for path in tmp_path.iterdir()] == ["engine.tgz"]
 
     @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
@@ -93,20 +93,22 @@ class TestEngines:
         member = tarfile.TarInfo("package/engine")
         member.type, member.linkname = kind, "/etc/passwd"
         with pytest.raises(ValueError, match="not a plain file"):
-            fetch_engines.unpack(archive(tmp_path / "engine.tgz", member), tmp_path / "into")
+            npm.unpack(archive(tmp_path / "engine.tgz", member), tmp_path / "into")
 
     def test_a_machine_without_a_package_is_told_so(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="no package for"):
-            fetch_engines.fetch(None, tmp_path)
+            npm.fetch(None, tmp_path)
 
     def test_what_is_there_is_not_fetched_again(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", "/nonexistent")
         (tmp_path / ".version").write_text("engine@1.0")
-        fetch_engines.fetch(Pin(package="engine", version="1.0", integrity=None), tmp_path)
+        npm.fetch(Pin(package="engine", version="1.0", integrity=None), tmp_path)
 
     def test_every_pin_has_an_exact_version(self) -> None:
         pins = json.loads((ROOT / "requirements" / "engines.json").read_text())
-        versions = [pin["version"] for machines in pins.values() for pin in machines.values()]
+        packages = json.loads(npm.PINS.read_text())
+        assert all(pin["integrity"].startswith("sha512-") for pin in packages.values())
+        versions = [pin["version"] for machines in [*pins.values(), packages] for pin in machines.values()]
         assert versions
         assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in versions)
 

@@ -70,6 +70,8 @@ class StreamingModel(FakeModel):
                 self._take_a_word()
                 _write(request, body["model"], delta, None)
             _write(request, body["model"], {}, "tool_calls" if "tool_calls" in message else "stop")
+            if (body.get("stream_options") or {}).get("include_usage"):
+                _write_usage(request, body["model"])
             request.wfile.write(b"data: [DONE]\n\n")
         except OSError:
             pass  # who asked has gone
@@ -86,6 +88,19 @@ def _deltas(message: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield {"role": "assistant", "content": word}
     for index, call in enumerate(message.get("tool_calls", [])):
         yield {"role": "assistant", "tool_calls": [{"index": index, **call}]}
+
+
+def _write_usage(request: BaseHTTPRequestHandler, model: str) -> None:
+    usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+    chunk = {
+        "id": "completion",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": model,
+        "choices": [],
+        "usage": usage,
+    }
+    request.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
 
 
 def _write(request: BaseHTTPRequestHandler, model: str, delta: dict[str, Any], finish: str | None) -> None:

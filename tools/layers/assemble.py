@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools import environment, interpreters
-from tools.layers import binaries, deferrals, trim
+from tools.layers import binaries, deferrals, page, trim
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "layer"
@@ -99,10 +99,20 @@ def add_library(target: Target, tree: Path) -> None:
         with zipfile.ZipFile(wheel(Path(folder))) as packed:
             packed.extractall(own)
         trim.trim(own)
+        if target.variant == "full":  # the lean layer cannot serve it
+            add_page_libraries(own)
         modules = (path.relative_to(own).as_posix() for path in own.rglob("*.py"))
         compile_bytecode(own, target.python, "/opt/python", modules)
         normalise(own)
         shutil.copytree(own, tree, dirs_exist_ok=True)
+
+
+def add_page_libraries(tree: Path) -> None:
+    """Put what the chat page needs beside it. Raises ``BuildError`` where it cannot be fetched."""
+    try:
+        page.add_libraries(tree)
+    except page.PageError as error:
+        raise BuildError(str(error)) from error
 
 
 def install(target: Target, tree: Path) -> None:

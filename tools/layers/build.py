@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tools.layers import assemble
+from tools.layers import assemble, page
 from tools.layers.assemble import ROOT, SOURCE, Target
 
 CACHE = ROOT / ".work" / "layer"
@@ -80,7 +80,7 @@ def _package_sources(target: Target) -> list[Path]:
 
 def _library_sources() -> list[Path]:
     modules = [path for path in (SOURCE / assemble.PACKAGE).rglob("*") if path.is_file() and path.suffix != ".pyc"]
-    return [*modules, SOURCE / "pyproject.toml", SOURCE / "README.md", SOURCE / "requirements-build.txt"]
+    return [*modules, *page.SOURCES, SOURCE / "pyproject.toml", SOURCE / "README.md", SOURCE / "requirements-build.txt"]
 
 
 def _hash(target: Target, sources: Iterable[Path]) -> str:

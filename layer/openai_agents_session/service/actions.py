@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .. import environment
+from ..conversations import Conversation, Usage
 from ..dynamodb import DynamoDBSession
 from ..errors import RunNotPendingError
 from ..options import StorageOptions
@@ -32,13 +33,13 @@ from ..turns import (
     history_of,
     named_turn,
 )
+from . import conversations
 from .context import TurnContext
 from .errors import RequestError
 from .identity import stored_id
 from .observe import count, measure, store_observer
 from .refusals import LONGEST_RETRY_AFTER_SECONDS
-from .request import Action, Request, newest_that_fit
-from .sendable import clean
+from .request import Action, Request
 from .settings import ServiceSettings, Settings
 from .setup import Setup
 from .threads import part_threads
@@ -83,16 +84,41 @@ class Call:
 async def send_message(call: Call) -> dict[str, Any]:
     """Let the agent answer a message, or go on where a turn was stopped."""
     session = await call.session()
-    runs = PendingRuns(session)
     continues = call.request.action == "continue"
     delivery = delivery_of(call.delivery, _asked(call.request), continues=continues)
-    message = [] if continues else [{"content": call.request.message, "role": "user"}]
-    async with _turn(call, session, delivery, message) as met:
+    return await _take(call, session, delivery, [] if continues else _said(call))
+
+
+async def edit(call: Call) -> dict[str, Any]:
+    """Let the agent answer another message in place of an earlier one and all that followed it."""
+    session = await call.session()
+    await conversations.question_at(Conversation(session), call.request.position)
+    delivery = delivery_of(call.delivery, _asked(call.request))
+    return await _take(call, session, delivery, _said(call), keep=call.request.position)
+
+
+async def regenerate(call: Call) -> dict[str, Any]:
+    """Let the agent answer the last message once more, in place of its answer."""
+    session = await call.session()
+    question = await conversations.last_question(Conversation(session))
+    delivery = delivery_of(call.delivery, _asked(call.request))
+    return await _take(call, session, delivery, [], keep=question + 1)
+
+
+def _said(call: Call) -> list[Any]:
+    return [{"content": call.request.message, "role": "user"}]
+
+
+async def _take(
+    call: Call, session: DynamoDBSession, delivery: Delivery, message: list[Any], *, keep: int | None = None
+) -> dict[str, Any]:
+    runs = PendingRuns(session)
+    async with _turn(call, session, delivery, message, keep) as met:
         if not isinstance(met, TurnJournal):
             return await _told(call, session, met)
         if met.is_interrupted and (waiting := await _run_that_waits(runs)):
             return await _wait(call, met, waiting)
-        return await _go_on(call, met, runs)
+        return await _go_on(call, session, met, runs)
 
 
 async def decide(call: Call) -> dict[str, Any]:
@@ -110,8 +136,8 @@ async def decide(call: Call) -> dict[str, Any]:
         if not isinstance(met, TurnJournal):
             return await _told(call, session, met)
         if run is None or state is None:
-            return await _go_on(call, met, runs)
-        return await _resume(call, met, runs, run, state)
+            return await _go_on(call, session, met, runs)
+        return await _resume(call, session, met, runs, run, state)
 
 
 async def discard(call: Call) -> dict[str, Any]:
@@ -134,7 +160,8 @@ def _discarded(call: Call) -> dict[str, Any]:
 
 def _asked(request: Request) -> str:
     """What tells one request from another."""
-    return json.dumps([request.action, request.message, request.run_id, request.call_ids])
+    asked = [request.action, request.message, request.run_id, request.call_ids]
+    return json.dumps([*asked, request.position] if request.action == "edit" else asked)
 
 
 def _work(call: Call) -> Work:
@@ -145,7 +172,7 @@ def _work(call: Call) -> Work:
 
 
 def _turn(
-    call: Call, session: DynamoDBSession, delivery: Delivery, message: list[Any]
+    call: Call, session: DynamoDBSession, delivery: Delivery, message: list[Any], keep: int | None = None
 ) -> AbstractAsyncContextManager[TurnJournal | Meeting]:
     from agents.memory import SessionSettings
 
@@ -155,6 +182,7 @@ def _turn(
     options: Any = {
         "without_effects": call.setup.without_effects,
         "wait_seconds": call.settings.lease_wait_seconds,
+        "keep": keep,
     }
     return named_turn(session, call.time, delivery, message, **options)
 
@@ -189,18 +217,18 @@ async def _wait(call: Call, journal: TurnJournal, run: PendingRun) -> dict[str, 
     return _body(call, journal.tools) | {"status": 202, "pending": _pending(run)}
 
 
-async def _go_on(call: Call, journal: TurnJournal, runs: PendingRuns) -> dict[str, Any]:
+async def _go_on(call: Call, session: DynamoDBSession, journal: TurnJournal, runs: PendingRuns) -> dict[str, Any]:
     """Let the agent answer what is stored."""
     from .running import take_turn
 
     if journal.is_interrupted:
         await _run_that_waits(runs)
         await journal.go_on()
-    return await _answered(call, journal, runs, take_turn(_work(call), journal))
+    return await _answered(call, session, journal, runs, take_turn(_work(call), journal))
 
 
 async def _resume(
-    call: Call, journal: TurnJournal, runs: PendingRuns, run: PendingRun, state: RunState[Any]
+    call: Call, session: DynamoDBSession, journal: TurnJournal, runs: PendingRuns, run: PendingRun, state: RunState[Any]
 ) -> dict[str, Any]:
     """Claim a run that can be resumed, and let the agent go on."""
     from .running import resume_turn
@@ -215,15 +243,16 @@ async def _resume(
     count("Approvals" if call.request.action == "approve" else "Rejections")
     try:
         resumed = resume_turn(_work(call), journal, run, state)
-        return await _answered(call, journal, runs, resumed)
+        return await _answered(call, session, journal, runs, resumed)
     finally:
         await runs.settle(run.run_id)  # whatever came of it: its tools may have run, it never runs again
 
 
 async def _answered(
-    call: Call, journal: TurnJournal, runs: PendingRuns, running: Coroutine[Any, Any, Turn]
+    call: Call, session: DynamoDBSession, journal: TurnJournal, runs: PendingRuns, running: Coroutine[Any, Any, Turn]
 ) -> dict[str, Any]:
     """What a run brings; the turn is then done, unless it failed and can be gone on with."""
+    before = Conversation(session).usage_seen
     try:
         taken = await _timed(running)
     except RequestError as refusal:
@@ -233,15 +262,23 @@ async def _answered(
             await journal.end(Outcome.OUTPUT_BLOCKED)
         raise
     count("Turns")
-    count("InputTokens", taken.input_tokens)
-    count("OutputTokens", taken.output_tokens)
     if taken.pending:
         run = await runs.park(taken.state, taken.pending)
-        await journal.end(Outcome.WAITING, waiting=run.run_id)
-        return _body(call, journal.tools) | {"status": 202, "pending": _pending(run)}
-    if not journal.is_ended:
-        await journal.end(Outcome.REFUSED if taken.refused else Outcome.ANSWERED)
-    return _body(call, journal.tools) | taken.answer | ({"code": "refused"} if taken.refused else {})
+        await journal.end(Outcome.WAITING, waiting=run.run_id, usage=taken.usage)
+        brought: dict[str, Any] = {"status": 202, "pending": _pending(run)}
+    else:
+        if not journal.is_ended:
+            await journal.end(Outcome.REFUSED if taken.refused else Outcome.ANSWERED, usage=taken.usage)
+        brought = taken.answer | ({"code": "refused"} if taken.refused else {})
+    conversation = Conversation(session)
+    _measure_tokens(conversation.usage_seen.beyond(before))
+    return _body(call, journal.tools) | brought | {"usage": conversations.usage(taken.usage, conversation)}
+
+
+def _measure_tokens(used: Usage) -> None:
+    """What the session has used more than before the turn: of a run that was resumed, what it has used since."""
+    count("InputTokens", used.input_tokens)
+    count("OutputTokens", used.output_tokens)
 
 
 def _body(call: Call, tools: list[str]) -> dict[str, Any]:
@@ -284,6 +321,7 @@ async def _told_again(call: Call, session: DynamoDBSession, turn: FinishedTurn) 
             if not items:
                 raise RequestError(410, "this was answered, and the answer has been removed since", code="cleared")
             body = _body(call, called(items)) | await _answer_in(call, session, items)
+            body |= {"usage": conversations.usage(turn.usage, Conversation(session))}
             return body | ({"code": "refused"} if turn.outcome is Outcome.REFUSED else {})
         case Outcome.WAITING:
             if run := await PendingRuns(session).get():
@@ -314,13 +352,6 @@ async def read_approvals(call: Call) -> dict[str, Any]:
     return {"session_id": call.request.session_id, "pending": _pending(run) if run else None}
 
 
-async def read_history(call: Call) -> dict[str, Any]:
-    """Return the newest items of a session's history."""
-    session = await call.session()
-    items = newest_that_fit(clean(await session.get_items(call.request.limit)))
-    return {"session_id": call.request.session_id, "items": items}
-
-
 async def clear_history(call: Call) -> dict[str, Any]:
     """Forget a session, with the run that waits in it. A turn that is running ends."""
     session = await call.session()
@@ -332,11 +363,18 @@ async def clear_history(call: Call) -> dict[str, Any]:
 ACTIONS: dict[Action, Callable[[Call], Coroutine[Any, Any, dict[str, Any]]]] = {
     "message": send_message,
     "continue": send_message,
+    "edit": edit,
+    "regenerate": regenerate,
     "approve": decide,
     "reject": decide,
     "discard": discard,
     "approvals": read_approvals,
-    "history": read_history,
+    "stop": conversations.stop,
+    "history": conversations.read_history,
+    "list": conversations.list_sessions,
+    "update": conversations.update,
+    "fork": conversations.fork,
+    "rewind": conversations.rewind,
     "clear": clear_history,
 }
 

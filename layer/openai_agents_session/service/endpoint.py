@@ -15,9 +15,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from agents import AgentsException, Model, ModelResponse
+from agents import AgentsException, Model, ModelResponse, ModelSettings
 from openai import AuthenticationError, OpenAIError, PermissionDeniedError
 
 from ..turns import seconds_left
@@ -92,6 +93,7 @@ class EndpointModel(Model):
         **options: Any,
     ) -> AsyncIterator[TResponseStreamEvent]:
         """Ask the model, and follow its answer."""
+        rest, options = _with_usage(rest, options)
         request = (system_instructions, _sendable(input), *rest)
         pieces = Pieces()
         began = False
@@ -108,6 +110,19 @@ class EndpointModel(Model):
                     raise
         if not pieces.ended:
             raise EndpointError("the stream ended before the answer did")
+
+
+def _with_usage(rest: tuple[Any, ...], options: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Arguments that ask for what a stream has used, unless the agent's settings say otherwise.
+
+    The SDK asks OpenAI alone. An endpoint that refuses to be asked needs ``ModelSettings(include_usage=False)``.
+    """
+
+    def asking(settings: Any) -> Any:
+        is_open = isinstance(settings, ModelSettings) and settings.include_usage is None
+        return replace(settings, include_usage=True) if is_open else settings
+
+    return tuple(map(asking, rest)), {name: asking(value) for name, value in options.items()}
 
 
 class Pieces:

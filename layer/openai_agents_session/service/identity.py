@@ -190,6 +190,11 @@ def stored_id(session_id: str, owner: str | None) -> str:
     return session_id
 
 
+def public_id(stored: str, owner: str | None) -> str:
+    """The id by which an owner knows a session that is stored under another."""
+    return stored if owner is None else _SCOPED.sub("", stored)
+
+
 def _encoded(*parts: str) -> str:
     return json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
 

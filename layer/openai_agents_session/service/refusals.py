@@ -13,6 +13,8 @@ from ..errors import (
     OutcomeUnknownError,
     RunNotPendingError,
     SessionError,
+    SessionExistsError,
+    SessionNotFoundError,
     UnavailableError,
     WrongOwnerError,
 )
@@ -29,13 +31,15 @@ def refusal_for(error: SessionError) -> RequestError | None:
     match error:
         case InvalidInputError():
             refusal = RequestError(400, str(error))
-        case WrongOwnerError():
+        case SessionExistsError():
+            refusal = RequestError(409, "there is a conversation of that id already", code="exists")
+        case WrongOwnerError() | SessionNotFoundError():
             refusal = RequestError(404, "there is no such session")
         case LeaseUnavailableError():
             seconds = max(1, min(math.ceil(error.retry_after), LONGEST_RETRY_AFTER_SECONDS))
             refusal = RequestError(409, "another turn of this session is running", retry_after=seconds)
         case LeaseLostError():
-            refusal = RequestError(409, "the session was cleared, or taken over, while this turn was running")
+            refusal = RequestError(409, "the session was cleared, stopped or taken over while this turn was running")
         case RunNotPendingError():
             refusal = RequestError(409, "no such run waits for a decision", code="not_pending")
         case DeadlineError():

@@ -3,8 +3,20 @@
     direct                                                           HTTP
     {"session_id": ..., "message": ...}                              POST /sessions/{session_id} {"message": ...}
     {"session_id": ..., "action": "continue"}                        POST /sessions/{session_id} {"continue": true}
-    {"session_id": ..., "action": "history", "limit": ...}           GET /sessions/{session_id}?limit=...
+    {"session_id": ..., "action": "edit", "position": ...,           POST /sessions/{session_id}/edit
+        "message": ...}                                                  {"position": ..., "message": ...}
+    {"session_id": ..., "action": "regenerate"}                      POST /sessions/{session_id}/regenerate {}
+    {"session_id": ..., "action": "stop"}                            POST /sessions/{session_id}/stop {}
+    {"session_id": ..., "action": "history", "limit": ...,           GET /sessions/{session_id}?limit=...&before=...
+        "before": ...}
+    {"session_id": ..., "action": "rewind", "keep": ...}             POST /sessions/{session_id}/rewind {"keep": ...}
+    {"session_id": ..., "action": "fork", "keep": ...,               POST /sessions/{session_id}/fork
+        "copy_id": ..., "title": ...}                                    {"keep": ..., "copy_id": ..., "title": ...}
+    {"session_id": ..., "action": "update", "title": ...,            PATCH /sessions/{session_id}
+        "metadata": ...}                                                 {"title": ..., "metadata": ...}
     {"session_id": ..., "action": "clear"}                           DELETE /sessions/{session_id}
+    {"action": "list", "limit": ..., "cursor": ...,                  GET /sessions?limit=...&cursor=...&search=...
+        "search": ...}
     {"session_id": ..., "action": "approvals"}                       GET /sessions/{session_id}/approvals
     {"session_id": ..., "action": "approve", "run_id": ...}          POST /sessions/{session_id}/approvals
                                                                          {"decision": "approve", "run_id": ...}
@@ -19,15 +31,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, cast, get_args
 
 from .errors import RequestError
+from .fitting import fitted
 from .message import Message, checked
 from .sendable import clean
 from .shapes import Shape, http_request, response, shape_of
 
-Action = Literal["message", "continue", "approve", "reject", "discard", "approvals", "history", "clear"]
+# fmt: off
+Action = Literal[
+    "message", "continue", "edit", "regenerate", "approve", "reject", "discard", "stop",
+    "approvals", "history", "list", "update", "fork", "rewind", "clear",
+]
+# fmt: on
 
 DECISIONS: frozenset[Action] = frozenset({"approve", "reject", "discard"})
 """What can be decided on a run that waits."""
@@ -37,12 +55,36 @@ MAX_NAME_CHARACTERS = 1_024
 MAX_CALLS = 100
 DEFAULT_HISTORY_LIMIT = 100
 MAX_HISTORY_LIMIT = 1_000
-# Lambda answers with at most 6 MB, to which JSON inside JSON adds its escapes.
-MAX_ANSWER_BYTES = 4_000_000
-MAX_DATA_CHARACTERS = 1_000
+DEFAULT_LIST_LIMIT = 30
+MAX_LIST_LIMIT = 200
+MAX_CURSOR_CHARACTERS = 8_192
+MAX_POSITION = 2**53
 
-_SESSION_ACTIONS: dict[str, Action] = {"POST": "message", "GET": "history", "DELETE": "clear"}
-_APPROVAL_ACTIONS: dict[str, Action] = {"POST": "approve", "GET": "approvals"}
+_LIST: dict[str, Action] = {"GET": "list"}
+_ROUTES: dict[str, dict[str, Action]] = {
+    "": {"POST": "message", "GET": "history", "PATCH": "update", "DELETE": "clear"},
+    "approvals": {"POST": "approve", "GET": "approvals"},
+    "edit": {"POST": "edit"},
+    "regenerate": {"POST": "regenerate"},
+    "stop": {"POST": "stop"},
+    "fork": {"POST": "fork"},
+    "rewind": {"POST": "rewind"},
+}
+"""What is behind /sessions/{session_id}, by method."""
+
+_ASKED: dict[Action, tuple[str, ...]] = {
+    "history": ("limit", "before"),
+    "list": ("limit", "cursor", "search"),
+}
+"""Parameters of a query."""
+
+_SAID: dict[Action, tuple[str, ...]] = {
+    "edit": ("position", "message"),
+    "fork": ("keep", "copy_id", "title"),
+    "rewind": ("keep",),
+    "update": ("title", "metadata"),
+}
+"""Members of a body."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +101,13 @@ class Request:
         idempotency_key: What names this delivery, if it is to be served once.
         run_id: The run to decide on; empty unless that is the action.
         call_ids: Which of its calls to decide on; none for all.
+        before: The position that a page of the history ends before; None for the newest items.
+        cursor: Where a page of the list begins; None for the first.
+        search: Words that titles in the list must have; empty for all.
+        position: The message that is edited.
+        keep: How many items stay, or are copied; None for all.
+        copy_id: The id of a copy; empty for a new one.
+        changes: What becomes of ``title`` and ``metadata``: those that are named.
         asynchronous: Whether nobody waits for the answer, so that only failing is noticed.
     """
 
@@ -72,6 +121,13 @@ class Request:
     call_ids: tuple[str, ...] = ()
     asynchronous: bool = False
     on_behalf_of: str | None = None
+    before: int | None = None
+    cursor: str | None = None
+    search: str = ""
+    position: int = 0
+    keep: int | None = None
+    copy_id: str = ""
+    changes: Mapping[str, Any] = field(default_factory=dict)
 
 
 def parse(event: Any, shape: Shape, caller: Callable[[Mapping[str, Any]], str | None] = lambda _: None) -> Request:
@@ -94,16 +150,39 @@ def parse(event: Any, shape: Shape, caller: Callable[[Mapping[str, Any]], str | 
     deciding = action in DECISIONS
     return Request(
         action=cast(Action, action),
-        session_id=_session_id(fields),
-        message=checked(fields.get("message")) if action == "message" else "",
-        limit=_limit(fields.get("limit", DEFAULT_HISTORY_LIMIT)),
+        session_id=_session_id(fields) if action != "list" else "",
+        message=checked(fields.get("message")) if action in ("message", "edit") else "",
+        limit=_limit(fields.get("limit"), action),
         owner=_name(fields, "owner"),
         on_behalf_of=_name(fields, "on_behalf_of"),
         idempotency_key=_name(fields, "idempotency_key"),
         run_id=_text(fields, "run_id") if deciding else "",
         call_ids=_call_ids(fields.get("call_ids")) if deciding else (),
         asynchronous=fields.get("asynchronous") is True,
+        **_about_conversations(action, fields),
     )
+
+
+def _about_conversations(action: Action, fields: Mapping[str, Any]) -> dict[str, Any]:
+    match action:
+        case "history":
+            return {"before": _optional_position(fields, "before")}
+        case "list":
+            return {"cursor": _name(fields, "cursor", MAX_CURSOR_CHARACTERS), "search": _optional(fields, "search")}
+        case "edit":
+            return {"position": _position(fields, "position")}
+        case "rewind":
+            return {"keep": _position(fields, "keep")}
+        case "fork":
+            keep, changes = _optional_position(fields, "keep"), _changes(fields, "title")
+            copy_id = _session_id(fields, "copy_id") if fields.get("copy_id") is not None else ""
+            return {"keep": keep, "copy_id": copy_id, "changes": changes}
+        case "update":
+            changes = _changes(fields, "title", "metadata")
+            if not changes:
+                raise RequestError(400, "say what becomes of title or metadata")
+            return {"changes": changes}
+    return {}
 
 
 def direct(message: Any, delivery: str) -> Any:
@@ -126,7 +205,7 @@ def respond(event: Any, shape: Shape, status: int, body: Mapping[str, Any]) -> d
         status: The HTTP status; a direct invocation finds it in the answer's `status`.
         body: The answer.
     """
-    answer: dict[str, Any] = clean({"status": status, **body})
+    answer: dict[str, Any] = fitted(clean({"status": status, **body}))
     if not shape.is_http:
         return answer
     headers = {"content-type": "application/json", "cache-control": "no-store"}
@@ -137,40 +216,12 @@ def respond(event: Any, shape: Shape, status: int, body: Mapping[str, Any]) -> d
     return response(event, shape, status, headers, answer)
 
 
-def newest_that_fit(items: list[Any], max_bytes: int = MAX_ANSWER_BYTES) -> list[Any]:
-    """The newest items of a history whose JSON together stays within a size in bytes.
-
-    Of an item that alone has half of that, such as a message with an image, the data is left out.
-    """
-    kept: list[Any] = []
-    for item in reversed(items):
-        size = len(json.dumps(item))
-        if size > max_bytes // 2:
-            item = _without_data(item)
-            size = len(json.dumps(item))
-        max_bytes -= size
-        if max_bytes < 0:
-            break
-        kept.append(item)
-    return kept[::-1]
-
-
-def _without_data(value: Any) -> Any:
-    match value:
-        case dict():
-            return {name: _without_data(member) for name, member in value.items()}
-        case list():
-            return [_without_data(member) for member in value]
-        case str() if value.startswith("data:") and len(value) > MAX_DATA_CHARACTERS:
-            return f"(left out: {len(value)} characters of {value.partition(';')[0]})"
-    return value
-
-
 def _http_fields(event: dict[str, Any], shape: Shape) -> dict[str, Any]:
     request = http_request(event, shape)
-    if not request.session_id:
-        raise RequestError(404, "the only resources are /sessions/{session_id} and its /approvals")
-    actions = _APPROVAL_ACTIONS if request.about_approvals else _SESSION_ACTIONS
+    if request.session_id is None:
+        behind = ", ".join(name for name in _ROUTES if name)
+        raise RequestError(404, f"the only resources are /sessions, /sessions/{{session_id}} and its {behind}")
+    actions = _ROUTES[request.behind] if request.session_id else _LIST
     if request.method not in actions:
         raise RequestError(405, f"use one of {', '.join(actions)}", allow=list(actions))
     action = actions[request.method]
@@ -179,17 +230,19 @@ def _http_fields(event: dict[str, Any], shape: Shape) -> dict[str, Any]:
         "session_id": request.session_id,
         "idempotency_key": request.headers.get("idempotency-key"),
     }
-    if request.method == "POST":
+    if request.method in ("POST", "PATCH"):
         fields |= _posted(action, _json_object(request.body))
-    if request.about_approvals and "owner" in request.query:
+    if request.behind == "approvals" and "owner" in request.query:
         fields["on_behalf_of"] = request.query["owner"]
-    return fields | {"limit": request.query["limit"]} if "limit" in request.query else fields
+    return fields | {name: request.query[name] for name in _ASKED.get(action, ()) if name in request.query}
 
 
 def _posted(action: Action, body: dict[str, Any]) -> dict[str, Any]:
     """What a body asks for. Who asks is not for the body to say."""
     if action == "message":
         return {"action": "continue"} if body.get("continue") is True else {"message": body.get("message")}
+    if action != "approve":
+        return {name: body[name] for name in _SAID.get(action, ()) if name in body}
     if body.get("decision") not in sorted(DECISIONS):
         raise RequestError(400, f"decision must be one of {', '.join(sorted(DECISIONS))}")
     fields = {"action": body["decision"], "run_id": body.get("run_id"), "call_ids": body.get("call_ids")}
@@ -206,20 +259,46 @@ def _json_object(text: bytes | str) -> dict[str, Any]:
     return body
 
 
-def _session_id(fields: Mapping[str, Any]) -> str:
-    session_id = _text(fields, "session_id")
+def _session_id(fields: Mapping[str, Any], name: str = "session_id") -> str:
+    session_id = _text(fields, name)
     if len(session_id.encode()) > MAX_SESSION_ID_BYTES:
-        raise RequestError(400, f"session_id exceeds {MAX_SESSION_ID_BYTES} bytes")
+        raise RequestError(400, f"{name} exceeds {MAX_SESSION_ID_BYTES} bytes")
     return session_id
 
 
-def _name(fields: Mapping[str, Any], name: str) -> str | None:
+def _name(fields: Mapping[str, Any], name: str, most: int = MAX_NAME_CHARACTERS) -> str | None:
     if fields.get(name) is None:
         return None
     text = _text(fields, name)
-    if len(text) > MAX_NAME_CHARACTERS:
-        raise RequestError(400, f"{name} exceeds {MAX_NAME_CHARACTERS} characters")
+    if len(text) > most:
+        raise RequestError(400, f"{name} exceeds {most} characters")
     return text
+
+
+def _optional(fields: Mapping[str, Any], name: str) -> str:
+    """A text that may be empty."""
+    return _name(fields, name) or "" if fields.get(name) not in (None, "") else ""
+
+
+def _optional_position(fields: Mapping[str, Any], name: str) -> int | None:
+    return None if fields.get(name) is None else _position(fields, name)
+
+
+def _position(fields: Mapping[str, Any], name: str) -> int:
+    number = _whole_number(fields.get(name))
+    if number is None or not 0 <= number <= MAX_POSITION:
+        raise RequestError(400, f"{name} must be a whole number: a position in the history, from 0")
+    return number
+
+
+def _changes(fields: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """What becomes of a title, null to take it away, and of metadata; the library judges what they hold."""
+    changes = {name: fields[name] for name in names if name in fields}
+    if changes.get("title") is not None:
+        _text(changes, "title")
+    if not isinstance(changes.get("metadata", {}), dict):
+        raise RequestError(400, 'metadata must be a JSON object such as {"folder": "travel"}')
+    return changes
 
 
 def _call_ids(value: Any) -> tuple[str, ...]:
@@ -239,11 +318,18 @@ def _text(fields: Mapping[str, Any], name: str) -> str:
     return value
 
 
-def _limit(value: Any) -> int:
-    try:
-        limit = int(value) if isinstance(value, str | int) and not isinstance(value, bool) else 0
-    except ValueError:
-        limit = 0
-    if not 1 <= limit <= MAX_HISTORY_LIMIT:
-        raise RequestError(400, f"limit must be a whole number from 1 to {MAX_HISTORY_LIMIT}")
+def _limit(value: Any, action: str) -> int:
+    default, most = (
+        (DEFAULT_LIST_LIMIT, MAX_LIST_LIMIT) if action == "list" else (DEFAULT_HISTORY_LIMIT, MAX_HISTORY_LIMIT)
+    )
+    limit = default if value is None else _whole_number(value)
+    if limit is None or not 1 <= limit <= most:
+        raise RequestError(400, f"limit must be a whole number from 1 to {most}")
     return limit
+
+
+def _whole_number(value: Any) -> int | None:
+    try:
+        return int(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
+    except ValueError:
+        return None

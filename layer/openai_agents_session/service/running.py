@@ -24,6 +24,7 @@ from agents import (
 )
 from openai import OpenAIError
 
+from ..conversations import Usage
 from ..runs import PendingCall, PendingRun, calls_of
 from ..turns import Outcome, TurnJournal
 from .answers import as_text, structured
@@ -72,8 +73,7 @@ class Turn:
     Attributes:
         answer: What the agent said; see `answers`.
         model: The name of the model that answered.
-        input_tokens: Tokens the model read.
-        output_tokens: Tokens the model wrote.
+        usage: What the run has used; of one that was resumed, what it had used before, too.
         refused: Whether it refused.
         pending: The calls that need approval before the agent can go on; none when it is done.
         state: What the run is resumed from, if any are pending.
@@ -81,8 +81,7 @@ class Turn:
 
     answer: dict[str, Any]
     model: str
-    input_tokens: int
-    output_tokens: int
+    usage: Usage
     refused: bool = False
     pending: tuple[PendingCall, ...] = ()
     state: str = ""
@@ -171,7 +170,8 @@ class TurnHooks(SpanHooks):
 
     async def on_agent_end(self, context: Any, agent: Any, output: Any) -> None:
         """The agent is done; its answer is stored next."""
-        self._journal.answered(Outcome.REFUSED if isinstance(output, Refusal) else Outcome.ANSWERED)
+        outcome = Outcome.REFUSED if isinstance(output, Refusal) else Outcome.ANSWERED
+        self._journal.answered(outcome, usage=Usage.of(context.usage))
 
 
 async def take_turn(work: Work, journal: TurnJournal) -> Turn:
@@ -256,12 +256,10 @@ def _options(cast: Cast, agent: Agent[Any]) -> dict[str, Any]:
 
 
 def _turn_of(work: Work, result: RunResult | RunResultStreaming) -> Turn:
-    usage = result.context_wrapper.usage
     return Turn(
         answer={} if result.interruptions else _answer(result),
         model=work.settings.model,
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
+        usage=Usage.of(result.context_wrapper.usage),
         refused=isinstance(result.final_output, Refusal),
         pending=calls_of(result.interruptions),
         state=_saved(result) if result.interruptions else "",

@@ -27,7 +27,8 @@ from urllib.parse import unquote
 from .errors import RequestError
 
 RESOURCE = "sessions"
-APPROVALS = "approvals"
+BEHIND = ("approvals", "edit", "regenerate", "stop", "fork", "rewind")
+"""What there is behind a session's id."""
 
 PINGS = ("warmer", "warmup", "ping")
 """Members that only an event has which keeps a function warm; so has the source ``serverless-plugin-warmup``."""
@@ -58,16 +59,16 @@ class HttpRequest:
 
     Attributes:
         method: Such as POST.
-        session_id: The id in its path, decoded; empty if the path names no session.
-        about_approvals: Whether it is about the session's approvals.
+        session_id: The id in its path, decoded; empty for all sessions, None if the path names no such resource.
+        behind: What of the session is meant, one of ``BEHIND``; empty for the session itself.
         headers: By their names in lower case.
         query: By name.
         body: The body as it came, decoded from base64.
     """
 
     method: str
-    session_id: str
-    about_approvals: bool
+    session_id: str | None
+    behind: str
     headers: Mapping[str, str]
     query: Mapping[str, str]
     body: bytes | str
@@ -113,30 +114,32 @@ def http_request(event: Mapping[str, Any], shape: Shape) -> HttpRequest:
     path = event.get("rawPath" if shape is Shape.HTTP else "path")
     if not isinstance(method, str) or not isinstance(path, str) or not isinstance(context, dict):
         raise RequestError(400, "this is not an HTTP event of payload format 1.0 or 2.0, nor one of a load balancer")
-    session_id, about_approvals = _resource(event, shape, path, context)
+    session_id, behind = _resource(event, shape, path, context)
     headers = {name.lower(): value for name, value in _texts(event, "headers").items()}
-    return HttpRequest(method, session_id, about_approvals, headers, _query(event, shape), _body(event))
+    return HttpRequest(method, session_id, behind, headers, _query(event, shape), _body(event))
 
 
-def _resource(event: Mapping[str, Any], shape: Shape, path: str, context: Mapping[str, Any]) -> tuple[str, bool]:
-    """The session's id, and whether its approvals are meant.
+def _resource(event: Mapping[str, Any], shape: Shape, path: str, context: Mapping[str, Any]) -> tuple[str | None, str]:
+    """The session's id, and what of the session is meant.
 
     A route of the gateway says both. Without one the path does: a stage or a domain's mapping may stand before it.
     """
     route = str(event.get("routeKey" if shape is Shape.HTTP else "resource") or "")
     if session_id := _texts(event, "pathParameters").get("session_id"):
         # An HTTP API has decoded it already.
-        return (session_id if shape is Shape.HTTP else unquote(session_id)), route.endswith(f"/{APPROVALS}")
+        behind = route.rpartition("/")[2]
+        return (session_id if shape is Shape.HTTP else unquote(session_id)), behind if behind in BEHIND else ""
     segments = path.split("/")[1:]
     if segments[:1] == [str(context.get("stage"))]:
         segments = segments[1:]
     if RESOURCE not in segments:
-        return "", False
+        return None, ""
     inner = segments[segments.index(RESOURCE) + 1 :]
     if inner[-1:] == [""]:
         inner = inner[:-1]
-    about_approvals = len(inner) > 1 and inner[-1] == APPROVALS
-    return unquote("/".join(inner[:-1] if about_approvals else inner)), about_approvals
+    behind = inner[-1] if len(inner) > 1 and inner[-1] in BEHIND else ""
+    session_id = unquote("/".join(inner[:-1] if behind else inner))
+    return (None if inner and not session_id else session_id), behind
 
 
 def _query(event: Mapping[str, Any], shape: Shape) -> dict[str, str]:

@@ -22,18 +22,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import hashlib
 import json
 import os
-import re
 import socket
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache, partial
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast
 
 import uvicorn
@@ -41,10 +38,11 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ..environment import environment
+from . import page
 from .ending import begin_anew, inherited
 from .errors import RequestError
 from .observe import log_failure, logger, metrics, store_observer
@@ -65,7 +63,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PAGE = Path(__file__).parent / "page.html"
 REQUEST_CONTEXT = "x-amzn-request-context"
 LAMBDA_CONTEXT = "x-amzn-lambda-context"
 SECONDS_OUTSIDE_LAMBDA = 300.0
@@ -84,6 +81,8 @@ class StreamSettings:
         issuer: Whose tokens say who the caller is; empty: the adapter does.
         audiences: For whom a token may be.
         heartbeat_seconds: After how long a silence a comment is sent.
+        local_owner: Whose requests those are that come from this machine; None for nobody's. Without an owner there is
+            no list of conversations.
         in_lambda: Whether the requests come from the Lambda Web Adapter, which nobody but Lambda reaches: only then is
             it believed what they say about the caller and the time.
     """
@@ -92,11 +91,12 @@ class StreamSettings:
     issuer: str = ""
     audiences: tuple[str, ...] = ()
     heartbeat_seconds: float = 10.0
+    local_owner: str | None = None
     in_lambda: bool = False
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """Read the settings from SERVE_PAGE, HEARTBEAT_SECONDS, JWT_ISSUER and JWT_AUDIENCE.
+        """Read SERVE_PAGE, HEARTBEAT_SECONDS, JWT_ISSUER, JWT_AUDIENCE and, outside Lambda, LOCAL_OWNER.
 
         Raises:
             ValueError: There is an issuer and no audience.
@@ -105,12 +105,14 @@ class StreamSettings:
         audiences = tuple(name.strip() for name in audience.split(",") if name.strip())
         if issuer and not audiences:
             raise ValueError("JWT_ISSUER needs JWT_AUDIENCE: a token for another application would be accepted")
+        in_lambda = "AWS_LAMBDA_FUNCTION_NAME" in environ
         return cls(
             serve_page=environ.get("SERVE_PAGE") == "true",
             issuer=issuer,
             audiences=audiences,
             heartbeat_seconds=float(environ.get("HEARTBEAT_SECONDS") or 10),
-            in_lambda="AWS_LAMBDA_FUNCTION_NAME" in environ,
+            local_owner=None if in_lambda else environ.get("LOCAL_OWNER") or None,
+            in_lambda=in_lambda,
         )
 
 
@@ -152,7 +154,7 @@ def build_app(service: AgentService, settings: StreamSettings) -> Starlette:
     tokens = Tokens(settings.issuer, settings.audiences) if settings.issuer else None
 
     async def resources(request: HttpRequest) -> Response:
-        event = event_of(request, await request.body(), in_lambda=settings.in_lambda)
+        event = event_of(request, await request.body(), settings)
         if tokens is not None:
             try:
                 claims = await asyncio.to_thread(tokens.claims, request.headers)
@@ -160,29 +162,28 @@ def build_app(service: AgentService, settings: StreamSettings) -> Starlette:
                 return _response(refuse(event, refusal))
             event["requestContext"]["authorizer"] = {"jwt": {"claims": claims}}
         serving = Serving(service, event, invocation_of(request.headers, in_lambda=settings.in_lambda))
-        if request.method == "POST" and not _is(request, "content-type", "application/json"):
+        if request.method in ("POST", "PATCH") and not _is(request, "content-type", "application/json"):
             # A page of another site may send plain text to anyone, but JSON only to those who allow it.
             return _response(respond(event, Shape.HTTP, 415, {"error": "the content type must be application/json"}))
         if request.method == "POST" and _is(request, "accept", "text/event-stream"):
             return await serving.stream(settings.heartbeat_seconds)
         return _response(await serving.answer())
 
-    async def page(_: HttpRequest) -> Response:
-        sign_in = await asyncio.to_thread(_sign_in, tokens)
-        html, headers = _page(_origin(sign_in.get("token_endpoint", "")))
-        return HTMLResponse(html, headers=headers)
-
     async def sign_in(_: HttpRequest) -> Response:
         return JSONResponse(await asyncio.to_thread(_sign_in, tokens), headers={"cache-control": "no-store"})
+
+    async def issuer() -> str:
+        return _origin((await asyncio.to_thread(_sign_in, tokens)).get("token_endpoint", ""))
 
     async def health(_: HttpRequest) -> Response:
         return JSONResponse({"status": 200}, headers={"cache-control": "no-store"})
 
-    start = Route("/", page if settings.serve_page else health, methods=["GET"])
+    routes = [Route("/", health, methods=["GET"])]
+    if settings.serve_page:
+        routes = [*page.routes(issuer), Route("/sign-in", sign_in, methods=["GET"])]
+    routes.append(Route("/{path:path}", resources, methods=["GET", "POST", "PATCH", "DELETE"]))
     # A page of another site may have a name that leads here: it is then of the same origin, but not of this name.
     here = [] if settings.in_lambda else [Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])]
-    routes = [start, *([Route("/sign-in", sign_in, methods=["GET"])] if settings.serve_page else [])]
-    routes.append(Route("/{path:path}", resources, methods=["GET", "POST", "DELETE"]))
     return Starlette(middleware=here, routes=routes)
 
 
@@ -285,16 +286,16 @@ def last_steps(answer: Answer) -> list[Step]:
     return [*waiting, Step("done", answer["body"])]
 
 
-def event_of(request: HttpRequest, body: bytes, *, in_lambda: bool) -> dict[str, Any]:
+def event_of(request: HttpRequest, body: bytes, settings: StreamSettings) -> dict[str, Any]:
     """A request as the Lambda event that it was, or would be.
 
     Args:
         request: The request.
         body: Its body.
-        in_lambda: Whether to believe the adapter's headers.
+        settings: They say whether to believe the adapter's headers, and who asks where nobody verifies it.
     """
     path = request.scope["raw_path"].decode("ascii")
-    verified = _told(request.headers, REQUEST_CONTEXT) if in_lambda else {}
+    verified = _told(request.headers, REQUEST_CONTEXT) if settings.in_lambda else _local(settings)
     return {
         "version": "2.0",
         "routeKey": "$default",
@@ -305,6 +306,13 @@ def event_of(request: HttpRequest, body: bytes, *, in_lambda: bool) -> dict[str,
         "body": base64.b64encode(body).decode(),
         "isBase64Encoded": True,
     }
+
+
+def _local(settings: StreamSettings) -> dict[str, Any]:
+    """The caller on one's own machine, in the form in which an authorizer tells of one."""
+    if settings.local_owner is None:
+        return {}
+    return {"authorizer": {"jwt": {"claims": {"iss": "local", "sub": settings.local_owner}}}}
 
 
 def invocation_of(headers: Mapping[str, str], *, in_lambda: bool) -> Invocation:
@@ -334,28 +342,6 @@ def _sign_in(tokens: Tokens | None) -> dict[str, str]:
 
 def _origin(url: str) -> str:
     return "/".join(url.split("/")[:3])
-
-
-@cache
-def _page(issuer: str = "") -> tuple[str, dict[str, str]]:
-    """The page, and the headers that let nothing run or load in it but what it brings.
-
-    Args:
-        issuer: The origin that it may ask for a token besides.
-    """
-    html = PAGE.read_text(encoding="utf-8")
-    [style] = re.findall(r"<style>(.*?)</style>", html, re.DOTALL)
-    [script] = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
-    policy = (
-        f"default-src 'none'; script-src {_source(script)}; style-src {_source(style)}; img-src data:; "
-        f"connect-src 'self' {issuer}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
-    headers = {"content-security-policy": policy, "x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
-    return html, headers | {"cache-control": "no-cache"}
-
-
-def _source(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _response(answer: Answer) -> Response:

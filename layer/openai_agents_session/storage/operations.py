@@ -398,6 +398,7 @@ class SessionStore:
         milliseconds: int,
         *,
         known: TurnLog | None = None,
+        keep: int | None = None,
     ) -> Meeting:
         """Take the lease for a delivery, begin its turn and store its message, in one write.
 
@@ -407,6 +408,7 @@ class SessionStore:
             milliseconds: How long the lease lasts.
             known: What to remember where the head knows of no turns; None for a caller who has not
                 looked for any yet, and meets ``Unremembered`` there.
+            keep: How many items of the history stay before the message, in the same write; None for all.
 
         Returns:
             ``Begun`` when the lease is ours; otherwise why not, and nothing was written. After ``Begun`` with
@@ -431,8 +433,9 @@ class SessionStore:
                 turns = log.taken_up(delivery.id) if takes_up(log, delivery) else log
                 return await self.put(view, replace(leased, turns=turns), (leased.lease, turns.open, True))
             is_decision = delivery.decides is not None
-            turns = log.begun(delivery.id, delivery.digest, view.base.count, decides=is_decision)
-            return await self.extended(view, replace(leased, turns=turns), growth, (leased.lease, turns.open, False))
+            kept = _kept(replace(leased, turns=log), keep)
+            turns = kept.turns.begun(delivery.id, delivery.digest, kept.count, decides=is_decision)
+            return await self.extended(view, replace(kept, turns=turns), growth, (kept.lease, turns.open, False))
 
         outcome = await self.grown(transition, growth, fenced=False, if_unknown=IfUnknown.RAISE)
         if not isinstance(outcome, tuple):
@@ -441,13 +444,17 @@ class SessionStore:
         self.lease, turn, interrupted = outcome
         return Begun(turn, interrupted)
 
-    async def start_turn(self, delivery: Delivery, message: Items) -> OpenTurn:
-        """Holding the lease, and with the history in order: give up the open turn, begin another, store its message."""
+    async def start_turn(self, delivery: Delivery, message: Items, keep: int | None = None) -> OpenTurn:
+        """Holding the lease, and with the history in order: give up the open turn, begin another, store its message.
+
+        ``keep`` is how many items of the history stay before the message; None for all.
+        """
         growth = self.growth(message)
 
         async def transition(view: View) -> Planned:
-            turns = view.base.turns.begun(delivery.id, delivery.digest, view.base.count)
-            return await self.extended(view, replace(view.base, turns=turns), growth, turns.open)
+            kept = _kept(view.base, keep)
+            turns = kept.turns.begun(delivery.id, delivery.digest, kept.count)
+            return await self.extended(view, replace(kept, turns=turns), growth, turns.open)
 
         turn: OpenTurn = await self.grown(transition, growth)
         return turn
@@ -558,6 +565,22 @@ class SessionStore:
         if released and head is not None and head.lease is None and head.receipts.are_all_of(self.committer.ids.writer):
             await self._erased(budget)
 
+    async def revoke_lease(self) -> bool:
+        """Take the lease from whoever holds it: their next write is refused, and their turn ends there.
+
+        Returns:
+            Whether anybody held it.
+        """
+
+        async def transition(view: View) -> Planned:
+            held = view.base.lease
+            if held is None or held.until <= self._now_milliseconds():
+                return Nothing(result=False)
+            return await self.put(view, replace(view.base, lease=None), result=True)
+
+        revoked = await self.commit(transition, self.budget(), fenced=False, if_unknown=IfUnknown.REPEAT)
+        return bool(revoked)
+
     def _holds_lease(self, head: Head) -> bool:
         return (
             self.lease is not None
@@ -646,3 +669,11 @@ class SessionStore:
                 "written",
                 retry_after=left / 1000,
             )
+
+
+def _kept(head: Head, keep: int | None) -> Head:
+    """A history of which so many items stay; one that keeps none has no question left that could name it."""
+    if keep is None or keep >= head.count:
+        return head
+    profile = head.profile if keep else head.profile.without_derived_title()
+    return replace(head.first(keep), profile=profile)

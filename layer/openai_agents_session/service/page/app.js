@@ -1,0 +1,523 @@
+// The page: one conversation, what people do with it, and how it keeps up with what happens elsewhere.
+//
+// The history that is stored is the truth. While a turn runs, its stream is shown; when it is over, however it ended, the
+// history is read again. What happens in other windows is noticed by a look at the newest item: at once when a window of
+// this browser says so, otherwise every few seconds while the page can be seen.
+
+import * as api from "./api.js";
+import * as attachments from "./attachments.js";
+import { $, button, copy, count, el, say } from "./elements.js";
+import { canRepeat, explain } from "./errors.js";
+import { History, filesOf, isAnswer, isUser, textOf } from "./history.js";
+import * as list from "./list.js";
+import { Live } from "./live.js";
+import * as markdown from "./markdown.js";
+import * as signin from "./signin.js";
+import { Turns, pretty, scrollable, setTool, userNode } from "./turns.js";
+
+const IDEAS = ["My name is Ada.", "What is 0.125 * 3276?", "Please refund 19.90 for order A-1042."];
+const PAGE_ITEMS = 50;
+const PATIENCE_MS = 1200;             // then it is said that we wait
+const LOOK_MS = 8000;                 // how often to look for news
+const LOOK_SOON_MS = 1000;            // while a turn runs elsewhere
+const NEAR = 120;                     // pixels from the end that count as being there
+
+const HINTS = {
+  loading: "Loading the conversation …",
+  idle: "Enter sends, Shift+Enter starts a new line.",
+  sending: "Sending …",
+  waited: "Waiting. This conversation may be busy in another window …",
+  working: "The agent is at work … Esc stops it.",
+  elsewhere: "The agent is at work in another window …",
+  asking: "Decide on the call above before you go on.",
+};
+const BUSY = new Set(["loading", "sending", "waited", "working"]);
+
+const log = $("log"), message = $("message"), scroller = $("scroll");
+const channel = "BroadcastChannel" in window ? new BroadcastChannel("conversations") : { postMessage() {} };
+const turns = new Turns(log, { edit, again, fork });
+
+let conversation = nothing("");
+let phase = "loading";
+
+function nothing(id) {
+  return { id, history: new History(), seen: "", title: null, pending: null, live: null, request: null, returned: null };
+}
+
+const here = (mine) => mine === conversation;
+
+function setPhase(next) {
+  phase = next;
+  $("hint").textContent = HINTS[next];
+  const running = next === "working" || next === "elsewhere" || next === "waited" || next === "sending";
+  $("stop").hidden = !running;
+  $("send").hidden = running;
+  $("send").disabled = next !== "idle";
+  message.readOnly = next === "sending";
+  log.setAttribute("aria-busy", String(running));
+  log.classList.toggle("held", next !== "idle");
+}
+
+// --- scrolling --------------------------------------------------------------------------------------------------------
+
+const isAtEnd = () => scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR;
+
+function scrollDown() { scroller.scrollTop = scroller.scrollHeight; }
+
+/** Changes the log; who reads its end goes on to read its end, who reads elsewhere stays there. */
+function keepingPlace(change, { above = false } = {}) {
+  const following = isAtEnd(), fromEnd = scroller.scrollHeight - scroller.scrollTop;
+  change();
+  if (above) scroller.scrollTop = scroller.scrollHeight - fromEnd;
+  else if (following) scrollDown();
+  showLatest();
+}
+
+function showLatest() { $("latest").hidden = isAtEnd(); }
+
+// --- cards ------------------------------------------------------------------------------------------------------------
+
+function addCard(kind, headline, text, actions = [], role = "") {
+  const words = el("div", {}, el("strong", { textContent: headline }), el("p", { textContent: text }));
+  if (role) words.setAttribute("role", role);
+  const node = el("li", { className: `card ${kind}` }, words);
+  if (actions.length) node.append(el("div", { className: "actions" }, ...actions));
+  keepingPlace(() => log.append(node));
+  return node;
+}
+
+function removeCards(...kinds) {
+  for (const kind of kinds) log.querySelectorAll(`.card.${kind}`).forEach((card) => card.remove());
+}
+
+// --- the stored conversation ------------------------------------------------------------------------------------------
+
+async function open(id) {
+  conversation.request?.abort();
+  const mine = conversation = nothing(id);
+  turns.clear();
+  $("empty").hidden = $("older").hidden = true;
+  $("session").textContent = $("session").title = id;
+  document.body.classList.remove("listing");
+  list.select(id);
+  showTitle(null);
+  $("usage").textContent = "";
+  setPhase("loading");
+  try {
+    await update(mine);
+    if (!here(mine)) return;
+    scrollDown();
+    if (!mine.pending) message.focus();
+  } catch (error) {
+    if (!here(mine)) return;
+    setPhase("idle");
+    addCard("failed", ...explain(error), [button("Load again", () => open(id), "primary")], "alert");
+  }
+}
+
+/** Reads what is stored, and shows it. What belongs to a turn that has just ended goes at the same moment. */
+async function update(mine) {
+  const page = await api.history(mine.id, PAGE_ITEMS);
+  const pending = page.state === "waiting" ? (await api.approvals(mine.id)).pending : null;
+  if (!here(mine)) return;
+  mine.seen = stampOf(page);
+  mine.history.takeNewest(page);
+  keepingPlace(() => {
+    turns.show(mine.history.turns());
+    mine.live?.remove();
+    mine.live = null;
+    removeCards("ask", "note");
+  });
+  turns.count(page.turns || []);
+  $("older").hidden = mine.history.first === 0;
+  $("empty").hidden = mine.history.total > 0;
+  showUsage(page.usage);
+  if (mine.history.total) noted(mine, page);
+  settle(mine, page.state, pending);
+  fill(mine);
+}
+
+const stampOf = ({ total, updated_at: at, state, title }) => JSON.stringify([total, at, state, title]);
+
+/** What can be done next, by what the server says of the conversation. */
+function settle(mine, state, pending) {
+  mine.pending = pending;
+  if (state === "running") return showElsewhere(mine);
+  setPhase("idle");
+  if (pending) return ask(mine, pending);
+  const last = mine.history.items.at(-1);
+  if (last && (state === "unfinished" || isUser(last) || !isAnswer(last))) {
+    addCard("note", "This message has no answer", "It was stopped, or something went wrong on the way. What was done is stored.", [
+      button("Continue", () => request(mine, "", { continue: true }), "primary"),
+    ]);
+  }
+}
+
+function showElsewhere(mine) {
+  setPhase("elsewhere");
+  mine.live = new Live(turns, log, null, () => {});
+  say(HINTS.elsewhere);
+  look(LOOK_SOON_MS);
+}
+
+function noted(mine, page) {
+  const first = mine.history.items.find(isUser);
+  mine.title = page.title || (mine.history.first === 0 && first && textOf(first.content).slice(0, 80)) || mine.title;
+  showTitle(mine.title);
+  list.note(mine.id, mine.title || "Untitled", page.updated_at || Date.now() / 1000);
+}
+
+function showTitle(title) {
+  $("title").textContent = title || "New conversation";
+  document.title = title ? `${title} · Agent` : "Agent";
+}
+
+function showUsage(usage) {
+  const total = usage?.total_tokens;
+  $("usage").textContent = total ? count(total, "token") : "";
+  $("usage").title = total ? `${usage.input_tokens} read (${usage.cached_tokens} of them cached), ${usage.output_tokens} written `
+    + `(${usage.reasoning_tokens} of them to reason), ${count(usage.requests, "model call")}` : "";
+}
+
+let loadingOlder = false;
+
+async function older(mine = conversation) {
+  if (loadingOlder || !mine.history.first) return;
+  loadingOlder = true;
+  try {
+    const page = await api.history(mine.id, PAGE_ITEMS, mine.history.first);
+    if (!here(mine)) return;
+    if (!mine.history.takeOlder(page)) return update(mine);
+    keepingPlace(() => {
+      turns.show(mine.history.turns());
+      $("older").hidden = mine.history.first === 0;
+    }, { above: true });
+  } catch (error) {
+    if (here(mine)) say(explain(error).join(": "));
+  } finally {
+    loadingOlder = false;
+  }
+  if (here(mine)) fill(mine);
+}
+
+/** Reads on while there is room for more. */
+function fill(mine) {
+  if (mine.history.first && scroller.scrollTop < 400) older(mine);
+}
+
+// --- what happens elsewhere -------------------------------------------------------------------------------------------
+
+let lookTimer;
+
+function look(soon = LOOK_MS) {
+  clearTimeout(lookTimer);
+  lookTimer = setTimeout(lookNow, soon);
+}
+
+async function lookNow() {
+  const mine = conversation;
+  if (!document.hidden && !BUSY.has(phase) && !log.querySelector(".editing")) {
+    try {
+      const page = await api.history(mine.id, 1);
+      if (here(mine) && !BUSY.has(phase) && stampOf(page) !== mine.seen) await update(mine);
+    } catch { /* the next look may find the server again */ }
+  }
+  look(phase === "elsewhere" ? LOOK_SOON_MS : LOOK_MS);
+}
+
+function tell(mine) { channel.postMessage({ id: mine.id }); }
+
+channel.onmessage = ({ data }) => {
+  if (data.id === conversation.id) look(0);
+  list.load();
+};
+
+// --- one turn ---------------------------------------------------------------------------------------------------------
+
+/** Asks for a turn and shows it; `unsent` is called when it was refused before it began. */
+async function request(mine, rest, payload, { key = api.newId(), user = null, unsent = () => {} } = {}) {
+  if (BUSY.has(phase)) return;
+  let started = false, stopped = false;
+  removeCards("failed", "note", "ask");
+  mine.pending = null;
+  const live = mine.live = new Live(turns, log, user, () => here(mine) && following());
+  const following = followed();
+  const aborter = mine.request = new AbortController();
+  aborter.signal.addEventListener("abort", () => { stopped = true; });
+  $("empty").hidden = true;
+  scrollDown();
+  setPhase("sending");
+  const patience = setTimeout(() => {
+    if (!here(mine) || started) return;
+    setPhase("waited");
+    say(HINTS.waited);
+  }, PATIENCE_MS);
+  const receive = (name, data) => {
+    if (!here(mine)) return;
+    if (!started) { setPhase("working"); tell(mine); }
+    started = true;
+    if (name === "text") live.text(data.delta);
+    else if (name === "tool_started") { live.toolStarted(data); say(`The tool ${data.tool} is running.`); }
+    else if (name === "tool_finished") live.toolFinished(data);
+    else if (name === "done") { live.done(data.answer); if (data.answer) say(`Agent: ${data.answer}`); }
+  };
+  let problem = null;
+  try {
+    await api.turn(mine.id, rest, payload, { key, signal: aborter.signal, receive });
+  } catch (error) {
+    problem = error;
+  }
+  clearTimeout(patience);
+  mine.request = null;
+  tell(mine);
+  if (!here(mine)) return;
+  live.end();
+  if (problem && !started && !stopped) { live.remove(); unsent(problem); }
+  await caughtUp(mine);
+  if (!here(mine)) return;
+  if (problem && !stopped) failed(mine, problem, started, () => request(mine, rest, payload, { key, user, unsent }));
+  if (!mine.pending) message.focus({ preventScroll: true });
+}
+
+/** Follows the end of what is being said, until somebody scrolls away. */
+function followed() {
+  let last = scroller.scrollTop;
+  return () => {
+    const was = last;
+    last = scroller.scrollTop;
+    if (last >= was - 1 && scroller.scrollHeight - last - scroller.clientHeight < scroller.clientHeight) scrollDown();
+    last = scroller.scrollTop;
+    showLatest();
+  };
+}
+
+async function caughtUp(mine) {
+  try {
+    await update(mine);
+  } catch {
+    if (!here(mine)) return;
+    setPhase("idle");
+    mine.seen = "";  // the next look shows what is stored
+  }
+  list.load();
+}
+
+function failed(mine, error, started, again) {
+  const [headline, text] = explain(error, started);
+  const actions = [];
+  const isStored = mine.history.items.length && !isAnswer(mine.history.items.at(-1)) && !mine.pending && phase === "idle";
+  if (started && isStored) {
+    removeCards("note");
+    actions.push(button("Continue", () => request(mine, "", { continue: true }), "primary"));
+  } else if (!started && canRepeat(error) && !mine.pending) {
+    actions.push(button("Try again", () => message.value.trim() ? $("composer").requestSubmit() : again(), "primary"));
+  }
+  addCard("failed", headline, text, actions, "alert");
+  scrollDown();
+}
+
+function send(text) {
+  const mine = conversation;
+  const parts = attachments.take();
+  const content = parts.length ? [...(text ? [{ type: "input_text", text }] : []), ...parts] : text;
+  // What was not known to arrive is sent again under the same key, so that it is answered once.
+  const same = JSON.stringify(mine.returned?.content) === JSON.stringify(content);
+  const key = same ? mine.returned.key : api.newId();
+  mine.returned = null;
+  message.value = "";
+  const unsent = () => {
+    mine.returned = { content, key };
+    message.value ||= text;
+    attachments.giveBack(parts);
+  };
+  request(mine, "", { message: content }, { key, user: userNode(text, parts), unsent });
+}
+
+async function stop() {
+  const mine = conversation;
+  mine.request?.abort();
+  $("stop").disabled = true;
+  try {
+    await api.stop(mine.id);
+    say("Stopped.");
+    if (here(mine) && !mine.request) await update(mine);
+  } catch (error) {
+    if (here(mine)) addCard("failed", ...explain(error), [], "alert");
+  } finally {
+    $("stop").disabled = false;
+  }
+}
+
+// --- editing, answering again, forking --------------------------------------------------------------------------------
+
+function replaced(mine, position) {
+  mine.history.cut(position);
+  turns.show(mine.history.turns());
+}
+
+function edit({ turn, node, text, content }) {
+  const mine = conversation;
+  if (phase !== "idle") return say("This is possible when the answer is complete.");
+  const after = mine.history.total - turn.first - 1;
+  const field = el("textarea", { value: text, maxLength: 100_000 });
+  field.setAttribute("aria-label", "Edit your message");
+  const close = () => { form.remove(); node.classList.remove("editing"); shown.forEach((child) => { child.hidden = false; }); };
+  const form = el("form", {}, field,
+    el("p", { textContent: after ? `This message and what follows it (${count(after, "item")}) are replaced. To keep them, fork first.` : "" }),
+    el("div", { className: "actions" }, button("Cancel", close), el("button", { className: "primary", textContent: "Send" })));
+  const shown = [...node.children].filter((child) => !child.classList.contains("hidden") && !child.matches("img, .file"));
+  shown.forEach((child) => { child.hidden = true; });
+  node.classList.add("editing");
+  node.append(form);
+  field.focus();
+  field.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") { event.stopPropagation(); close(); }
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); form.requestSubmit(); }
+  });
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const said = field.value.trim(), files = filesOf(content);
+    if (!said || phase !== "idle") return;
+    const parts = files.length ? [{ type: "input_text", text: said }, ...files] : said;
+    close();
+    replaced(mine, turn.first);
+    request(mine, "/edit", { position: turn.first, message: parts }, { user: userNode(said, files) });
+  });
+}
+
+function again({ turn }) {
+  const mine = conversation;
+  if (phase !== "idle") return say("This is possible when the answer is complete.");
+  const [question] = turn.items;
+  replaced(mine, turn.first);
+  const user = isUser(question) ? userNode(textOf(question.content), filesOf(question.content)) : null;
+  request(mine, "/regenerate", {}, { user });
+}
+
+async function fork({ turn }) {
+  const mine = conversation;
+  try {
+    const { session_id: id } = await api.fork(mine.id, turn.first + turn.items.length);
+    say("Copied into a new conversation.");
+    location.hash = encodeURIComponent(id);
+    list.load();
+  } catch (error) {
+    if (here(mine)) addCard("failed", ...explain(error), [], "alert");
+  }
+}
+
+// --- approvals --------------------------------------------------------------------------------------------------------
+
+function ask(mine, run) {
+  if (run.status !== "pending") return showElsewhere(mine);
+  setPhase("asking");
+  for (const call of run.approvals) {
+    const card = turns.tool(call.call_id);
+    if (card) setTool(card, "waiting", "waits for approval");
+    const name = `Approve ${call.tool}`;
+    const approve = button("Approve", () => decide(mine, run, call, "approve"), "primary");
+    const reject = button("Reject", () => decide(mine, run, call, "reject"));
+    const drop = button("Discard", () => discard(mine, run));
+    approve.setAttribute("aria-label", name);
+    reject.setAttribute("aria-label", `Reject ${call.tool}`);
+    drop.setAttribute("aria-label", "Discard the whole step");
+    drop.title = "None of its calls runs, and the agent does not go on";
+    const node = addCard("ask", `May the agent call ${call.tool}?`, "", [approve, reject, drop]);
+    node.querySelector("p").replaceWith(scrollable(pretty(call.arguments)));
+    node.tabIndex = -1;
+  }
+  say(`The agent asks for approval to call ${run.approvals.map((call) => call.tool).join(", ")}.`);
+  // Not the button: Enter, typed for something else, must approve nothing.
+  log.querySelector(".card.ask")?.focus({ preventScroll: true });
+  scrollDown();
+}
+
+function decide(mine, run, call, decision) {
+  const card = turns.tool(call.call_id);
+  if (card) setTool(card, decision === "approve" ? "running" : "rejected", decision === "approve" ? "running …" : "rejected");
+  request(mine, "/approvals", { decision, run_id: run.run_id, call_ids: [call.call_id] });
+}
+
+async function discard(mine, run) {
+  removeCards("ask");
+  setPhase("loading");
+  let problem = null;
+  try { await api.discard(mine.id, run.run_id); } catch (error) { problem = error; }
+  tell(mine);
+  if (!here(mine)) return;
+  await caughtUp(mine);
+  if (problem && here(mine)) addCard("failed", ...explain(problem), [], "alert");
+  message.focus({ preventScroll: true });
+}
+
+// --- what people do ---------------------------------------------------------------------------------------------------
+
+function idInAddress() {
+  try { return decodeURIComponent(location.hash.slice(1)); } catch { return location.hash.slice(1); }
+}
+
+function openAddressed() {
+  const id = idInAddress();
+  if (!id) return startNew();
+  if (id !== conversation.id) open(id);
+}
+
+function startNew() {
+  history.replaceState(null, "", `#${api.newId()}`);
+  openAddressed();
+}
+
+$("composer").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const text = message.value.trim();
+  if (phase === "idle" && (text || !attachments.isEmpty())) send(text);
+});
+message.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+    event.preventDefault();
+    $("composer").requestSubmit();
+  }
+});
+addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || document.querySelector("dialog[open]")) return;
+  if (document.body.classList.contains("listing")) toggleList(false);
+  else if (!$("stop").hidden && !$("stop").disabled) stop();
+});
+$("stop").addEventListener("click", stop);
+$("new").addEventListener("click", () => { location.hash = api.newId(); });
+$("copy").addEventListener("click", (event) => copy(conversation.id, event.currentTarget, "the session id"));
+$("older").firstElementChild.addEventListener("click", () => older());
+$("latest").addEventListener("click", () => { scrollDown(); message.focus({ preventScroll: true }); });
+scroller.addEventListener("scroll", () => { showLatest(); fill(conversation); }, { passive: true });
+new ResizeObserver(() => showLatest()).observe(scroller);
+
+function toggleList(open) {
+  document.body.classList.toggle("listing", open);
+  $("menu").setAttribute("aria-expanded", String(open));
+  if (open) $("new").focus(); else $("menu").focus();
+}
+$("menu").addEventListener("click", () => toggleList(!document.body.classList.contains("listing")));
+$("shade").addEventListener("click", () => toggleList(false));
+
+addEventListener("hashchange", openAddressed);
+addEventListener("online", () => look(0));
+addEventListener("focus", () => look(0));
+document.addEventListener("visibilitychange", () => { if (!document.hidden) { look(0); list.load(); } });
+
+list.start({
+  renamed: (id, title) => {
+    if (id === conversation.id) { conversation.title = title; showTitle(title); }
+    channel.postMessage({ id });
+  },
+  deleted: (id) => {
+    channel.postMessage({ id });
+    if (id === conversation.id) startNew();
+  },
+});
+attachments.start((notice) => { if (phase === "idle") $("hint").textContent = notice || HINTS.idle; });
+$("ideas").append(...IDEAS.map((idea) => button(idea, () => { message.value = idea; message.focus(); })));
+await markdown.load();
+await signin.start().catch(() => addCard("failed", "You could not be signed in", "Reload the page to try again.", [], "alert"));
+list.load();
+openAddressed();
+look();

@@ -1,0 +1,45 @@
+// What went wrong, in words that say what to do.
+
+import { Refused } from "./api.js";
+
+const HEADLINES = {
+  400: "This cannot be sent", 401: "You are not signed in", 403: "You may not do this", 404: "There is no such conversation",
+  410: "This was removed meanwhile", 413: "This is too long", 422: "This was not answered", 429: "Too many requests",
+  502: "The model gave no answer", 503: "The service is busy", 504: "The time was over",
+};
+
+const ADVICE = {
+  context_full: "Start a new conversation, or fork this one further up.",
+  max_turns: "Continue lets the agent go on from where it stopped.",
+  input_blocked: "Say it in other words: the message was not kept.",
+  output_blocked: "Ask in other words.",
+  tool_blocked: "Ask in other words.",
+  no_key: "Whoever runs this service has to give it an API key.",
+  key_rejected: "Whoever runs this service has to look at its API key.",
+  quota_used_up: "Whoever runs this service has to look at the model's account.",
+  run_not_resumable: "Discard it, or wait for a version of the agent that can go on with it.",
+};
+
+const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
+
+/** A headline and what to do. `started` says whether the agent was at work already. */
+export function explain(error, started = false) {
+  if (!(error instanceof Refused)) {
+    return ["The connection was lost", started
+      ? "What the agent does now is stored all the same: it is shown here as soon as the server can be reached."
+      : "Check the connection, then try again. Nothing was lost."];
+  }
+  const { status, body } = error;
+  const wait = body.retry_after ? ` Try again in ${body.retry_after} s.` : "";
+  if (status === 409 && body.retry_after) {
+    return ["This conversation is busy", `Another window, or another program, is waiting for its answer: ${error.message}.${wait}`];
+  }
+  const advice = ADVICE[body.code] ? ` ${ADVICE[body.code]}` : "";
+  if (status === 413 && !advice) return [HEADLINES[413], `${sentence(error.message)} Shorten it, or attach less.`];
+  return [status === 409 ? "This is not possible now" : HEADLINES[status] || "Something went wrong here",
+    `${sentence(error.message)}${advice}${wait}${status >= 500 && !advice ? " What was stored before is safe." : ""}`];
+}
+
+/** Whether the same request can have another outcome. */
+export const canRepeat = (error) => !(error instanceof Refused) || (error.status === 409 && error.body.retry_after)
+  || [429, 502, 503, 504].includes(error.status);
