@@ -30,6 +30,7 @@ VARIANTS: list[dict[str, str]] = [
     },
     {"JwtIssuer": "https://login.example.com/", "JwtAudience": "agent"},
     {"WebAdapterLayerArn": WEB_ADAPTER, "ServePage": "true"},
+    {"DurableTimeoutSeconds": "604800", "DurableRetentionDays": "30"},
     {"KeepTable": "false", "TableDeletionProtection": "false", "TableRecovery": "false", "LogRetentionDays": "90"},
     {"TableName": "chats", "TableKmsKeyArn": TABLE_KEY, "WebAdapterLayerArn": WEB_ADAPTER},
     {
@@ -40,7 +41,7 @@ VARIANTS: list[dict[str, str]] = [
         "AlarmTopicArn": TOPIC,
     },
 ]
-DISPOSABLE, ADOPTED, ENCRYPTED = VARIANTS[6:]
+DISPOSABLE, ADOPTED, ENCRYPTED = VARIANTS[7:]
 
 
 class Loader(yaml.SafeLoader):
