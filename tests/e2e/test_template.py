@@ -32,6 +32,7 @@ VARIANTS: list[dict[str, str]] = [
     },
     {"JwtIssuer": "https://login.example.com/", "JwtAudience": "agent"},
     {"WebAdapterLayerArn": WEB_ADAPTER, "ServePage": "true"},
+    {"DurableTimeoutSeconds": "604800", "DurableRetentionDays": "30"},
     {"KeepTable": "false", "TableDeletionProtection": "false", "TableRecovery": "false", "LogRetentionDays": "90"},
     {"TableName": "chats", "TableKmsKeyArn": TABLE_KEY, "WebAdapterLayerArn": WEB_ADAPTER},
     {
@@ -53,7 +54,7 @@ VARIANTS: list[dict[str, str]] = [
         "OwnerClaims": "sub,client_id",
     },
 ]
-DISPOSABLE, ADOPTED, ENCRYPTED = VARIANTS[6:9]
+DISPOSABLE, ADOPTED, ENCRYPTED = VARIANTS[7:10]
 
 
 class Loader(yaml.SafeLoader):

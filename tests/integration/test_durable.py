@@ -13,9 +13,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
-from agents import Agent, RunHooks, handoff
+from agents import Agent, FunctionTool, RunHooks, handoff
+from agents.mcp import MCPServer
 from aws_durable_execution_sdk_python import durable_execution
 from aws_durable_execution_sdk_python_testing import DurableFunctionTestRunner
+from mcp.types import CallToolResult, TextContent
+from mcp.types import Tool as MCPTool
 from pydantic import BaseModel
 
 from openai_agents_session import (
@@ -208,6 +211,80 @@ def test_output_type(stage: Stage) -> None:
     with service_for(handler) as service:
         answer = ended(service, service.run_async(input="{}"))
     assert (answer["answer"], outcomes) == ({"amount": 7}, [Bill(amount=7)])
+
+
+class Shop(MCPServer):
+    """A server with one tool, which notes what is asked of it."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__()
+        self.ledger = ledger
+        self.connections = 0
+
+    @property
+    def name(self) -> str:
+        return "shop"
+
+    async def connect(self) -> None:
+        self.connections += 1
+
+    async def cleanup(self) -> None:
+        self.connections -= 1
+
+    async def list_tools(self, run_context: Any = None, agent: Any = None) -> list[MCPTool]:
+        self.ledger.note("list")
+        return [MCPTool(name="buy", inputSchema={"type": "object", "properties": {}})]
+
+    async def call_tool(self, tool_name: str, arguments: Any, meta: Any = None) -> CallToolResult:
+        assert self.connections == 1
+        self.ledger.note("tool", tool_name)
+        return CallToolResult(content=[TextContent(type="text", text="bought")])
+
+    async def list_prompts(self) -> Any:
+        raise NotImplementedError
+
+    async def get_prompt(self, name: str, arguments: Any = None) -> Any:
+        raise NotImplementedError
+
+
+def test_mcp_tools(stage: Stage) -> None:
+    """The list of a server's tools is asked for once, each call is made once, and the connection is closed."""
+    shop = Shop(stage.ledger)
+
+    def agent() -> Agent[Any]:
+        script: list[Entry] = [[("buy", "c1", {})], [("pay", "c2", {})], "Bought."]
+        tools: list[Any] = [effect(stage.ledger, "pay", needs_approval=True)]
+        return Agent(name="buyer", model=LedgerModel(stage.ledger, script), tools=tools, mcp_servers=[shop])
+
+    stage.agent = agent
+    with service_for(stage.handler()) as service:
+        execution = service.run_async(input='{"message": "Buy."}')
+        service.wait_for_callback(execution, "agent/approval 1", timeout=60)
+        decide(stage, service, waiting_run(stage).run_id, {"c2": True})
+        assert ended(service, execution)["answer"] == "Bought."
+    assert stage.ledger.of("tool") == {"buy": 1, "pay c2": 1}
+    assert stage.ledger.counts["list"] == 1
+    assert shop.connections == 0
+    assert "bought" in json.dumps(stage.history())
+
+
+def test_a_tool_that_fails_is_told_to_the_model_or_ends_the_run(stage: Stage) -> None:
+    """A failure that the tool does not turn into an output ends the run with its name; the session goes on."""
+
+    async def invoke(_: Any, __: str) -> Any:
+        raise ValueError("no such order")
+
+    schema: dict[str, Any] = {"type": "object", "properties": {}}
+    broken = FunctionTool(name="pay", description="pay", params_json_schema=schema, on_invoke_tool=invoke)
+    stage.agent = scripted(stage, [("pay", "c1", {})], "Unused.", tools=[broken])
+    with pytest.raises(ExecutionError, match="no such order"):
+        stage.played()
+    assert [item.get("type", item.get("role")) for item in stage.history()] == [
+        "user",
+        "function_call",
+        "function_call_output",
+    ]
+    stage.do(lambda session: session.add_items([{"role": "user", "content": FUTURE}]))
 
 
 def test_streaming_is_refused(stage: Stage) -> None:

@@ -24,6 +24,7 @@ from agents import (
     FunctionTool,
     Handoff,
     InputGuardrail,
+    ItemHelpers,
     ModelProvider,
     ModelResponse,
     OutputGuardrail,
@@ -74,17 +75,49 @@ def value_of(outcome: Outcome) -> Any:
     )
 
 
+class LastStep:
+    """The model's last answer and what its calls came to: the SDK stores it when all of them have ended.
+
+    A run that fails before that would leave no trace of the tools that have run.
+
+    Attributes:
+        number: How many model calls there were.
+        response: The answer, or None while the model is asked.
+        outputs: What calls returned, by call id.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.response: ModelResponse | None = None
+        self.outputs: dict[str, Any] = {}
+
+    def begin(self) -> int:
+        """The model is asked again: the number of its call, from 1."""
+        self.number += 1
+        self.response, self.outputs = None, {}
+        return self.number
+
+    def items(self) -> list[Any]:
+        """The step, if it has calls, with the outputs that are known."""
+        calls = [item for item in self.response.output if item.type == "function_call"] if self.response else []
+        if not calls or self.response is None:
+            return []
+        known = [call for call in calls if call.call_id in self.outputs]
+        items: list[Any] = list(self.response.to_input_items())
+        return items + [dict(ItemHelpers.tool_call_output_item(call, self.outputs[call.call_id])) for call in known]
+
+
 class DurableModel(Model):
     """A model whose answers are checkpointed.
 
     Args:
         model: The model.
         operations: The run's operations.
-        number: Counts the run's model calls.
+        step: Is told what it answers.
     """
 
-    def __init__(self, model: Model, operations: Operations, number: Callable[[], int]) -> None:
-        self._model, self._operations, self._number = model, operations, number
+    def __init__(self, model: Model, operations: Operations, step: LastStep) -> None:
+        self._model, self._operations, self._step = model, operations, step
 
     async def get_response(
         self,
@@ -114,8 +147,9 @@ class DurableModel(Model):
         names = sorted(str(getattr(each, "name", type(each).__name__)) for each in tools)
         schema = None if output_schema is None else output_schema.name()
         asked = digest(input, names, sorted(each.tool_name for each in handoffs), schema)
-        outcome = await self._operations.step(f"model {self._number()}", ask, asked=asked, is_phase=True)
-        return forms.response_of(value_of(outcome))
+        outcome = await self._operations.step(f"model {self._step.begin()}", ask, asked=asked, is_phase=True)
+        self._step.response = response = forms.response_of(value_of(outcome))
+        return response
 
     def stream_response(self, *_: Any, **__: Any) -> AsyncIterator[Any]:
         """Not in a durable run."""
@@ -132,12 +166,12 @@ class DurableModel(Model):
 class DurableProvider(ModelProvider):
     """The models of a provider, durable."""
 
-    def __init__(self, provider: ModelProvider, operations: Operations, number: Callable[[], int]) -> None:
-        self._provider, self._operations, self._number = provider, operations, number
+    def __init__(self, provider: ModelProvider, operations: Operations, step: LastStep) -> None:
+        self._provider, self._operations, self._step = provider, operations, step
 
     def get_model(self, model_name: str | None) -> Model:
         """A model by its name."""
-        return DurableModel(self._provider.get_model(model_name), self._operations, self._number)
+        return DurableModel(self._provider.get_model(model_name), self._operations, self._step)
 
 
 class DurableAgents:
@@ -146,19 +180,17 @@ class DurableAgents:
     Args:
         operations: The run's operations.
         options: Which tools may run again.
-        counter: Counts operations that have no id of their own, by name.
+
+    Attributes:
+        step: What the model answered last.
     """
 
     def __init__(self, operations: Operations, options: DurableOptions) -> None:
         self._operations, self._options = operations, options
+        self.step = LastStep()
         self._counts: Counter[str] = Counter()
         self._clones: dict[int, tuple[Agent[Any], Agent[Any]]] = {}
         self._servers: dict[int, DurableMCPServer] = {}
-
-    def number(self) -> int:
-        """The number of the next model call, from 1."""
-        self._counts["model"] += 1
-        return self._counts["model"]
 
     def _numbered(self, name: str) -> str:
         self._counts[name] += 1
@@ -166,11 +198,11 @@ class DurableAgents:
 
     def model(self, model: Model) -> Model:
         """The model, durable."""
-        return DurableModel(model, self._operations, self.number)
+        return DurableModel(model, self._operations, self.step)
 
     def provider(self, provider: ModelProvider) -> ModelProvider:
         """The provider, durable."""
-        return DurableProvider(provider, self._operations, self.number)
+        return DurableProvider(provider, self._operations, self.step)
 
     def agent(self, agent: Agent[Any]) -> Agent[Any]:
         """The agent's clone."""
@@ -240,7 +272,12 @@ class DurableAgents:
             asked=digest(name, arguments),
             at_most_once=name not in self._options.at_least_once,
         )
-        return value_of(outcome) if isinstance(outcome, (Done, Failed)) else INTERRUPTED
+        if isinstance(outcome, Failed):
+            self.step.outputs[context.tool_call_id] = f"This call failed: {outcome.kind}."
+            raise OperationFailedError(outcome)
+        output = outcome.value if isinstance(outcome, Done) else INTERRUPTED
+        self.step.outputs[context.tool_call_id] = output
+        return output
 
     # --- guardrails --------------------------------------------------------------------------------------------------
 

@@ -262,7 +262,8 @@ class _Invocation:
             await self._turn.give_up()
             return self._failed(error)
         except Exception as error:  # noqa: BLE001 - whatever ended the agent is the run's outcome
-            await self._turn.fail(_OUTCOMES.get(type(error), Outcome.FAILED)) if self._turn.first is not None else None
+            if self._turn.first is not None:
+                await self._turn.fail(_OUTCOMES.get(type(error), Outcome.FAILED), self._agents.step.items())
             return self._failed(error)
 
     # --- the run -----------------------------------------------------------------------------------------------------

@@ -258,8 +258,17 @@ class DurableTurn:
         """End the turn, if the last append has not."""
         await self._ended(Outcome.ANSWERED)
 
-    async def fail(self, outcome: Outcome) -> None:
-        """End the turn without an answer: its calls get outputs, known or not; a blocked message is taken out."""
+    async def fail(self, outcome: Outcome, step: list[Any]) -> None:
+        """End the turn without an answer: its calls get outputs, known or not; a blocked message is taken out.
+
+        Args:
+            outcome: How it ended.
+            step: The model's last step, which the SDK has perhaps not stored.
+        """
+        self._outcome = None
+        calls = {item.get("call_id") for item in self._own} - {None}
+        if step and outcome is not Outcome.INPUT_BLOCKED and calls.isdisjoint(item.get("call_id") for item in step):
+            await self._added(step)
         await self.hold()
         if self._is_over or self.first is None:
             return
