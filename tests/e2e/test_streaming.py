@@ -262,7 +262,7 @@ def test_the_page_is_served_where_it_is_asked_for_and_lets_nothing_in(client: Cl
 
 
 def test_the_pages_files_are_served_with_what_the_build_adds_and_no_others(client: Client) -> None:
-    """Scripts, style and the pinned libraries are there, once for each browser; nothing else is."""
+    """Scripts, style and the pinned libraries are there, once for each browser; nothing else of the folder is."""
     for name in ("app.js", "style.css", "vendor/marked.js", "vendor/purify.js"):
         with client.ask("GET", f"/page/{name}") as answer:
             assert answer.status == 200

@@ -36,7 +36,7 @@ async def take_turn(settings: Any, session: Any, message: str) -> Any:
         pass
 
     await session.add_items([{"content": message, "role": "user"}])
-    session.step, session.output, session.answered = nothing, nothing, lambda *_, **__: None
+    session.step, session.output, session.answered = nothing, nothing, lambda _, **__: None
     return await running.take_turn(running.Work(SETUP, settings, CONTEXT), session)
 
 

@@ -232,9 +232,9 @@ def _http_fields(event: dict[str, Any], shape: Shape) -> dict[str, Any]:
     }
     if request.method in ("POST", "PATCH"):
         fields |= _posted(action, _json_object(request.body))
-    if request.behind == "approvals" and "owner" in request.query:
-        fields["on_behalf_of"] = request.query["owner"]
-    return fields | {name: request.query[name] for name in _ASKED.get(action, ()) if name in request.query}
+    if request.behind == "approvals" and "owner" in request.parameters:
+        fields["on_behalf_of"] = request.parameters["owner"]
+    return fields | {name: request.parameters[name] for name in _ASKED.get(action, ()) if name in request.parameters}
 
 
 def _posted(action: Action, body: dict[str, Any]) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class HttpRequest:
         session_id: The id in its path, decoded; empty for all sessions, None if the path names no such resource.
         behind: What of the session is meant, one of ``BEHIND``; empty for the session itself.
         headers: By their names in lower case.
-        query: By name.
+        parameters: Those of its query, by name.
         body: The body as it came, decoded from base64.
     """
 
@@ -70,7 +70,7 @@ class HttpRequest:
     session_id: str | None
     behind: str
     headers: Mapping[str, str]
-    query: Mapping[str, str]
+    parameters: Mapping[str, str]
     body: bytes | str
 
 
