@@ -28,6 +28,7 @@ from failures import failure_of
 from keys import KeyUnavailableError
 from models import build_model
 from observe import logger
+from openai_agents_session.errors import SessionError
 from openai_agents_session.runs import PendingCall, PendingRun, calls_of
 from openai_agents_session.turns import Outcome, TurnJournal
 from settings import Settings
@@ -200,12 +201,21 @@ def _not_resumable(reason: str) -> RequestError:
 async def resume_turn(
     settings: Settings, journal: TurnJournal, run: PendingRun, state: RunState[Any], watch: Watch | None = None
 ) -> Turn:
-    """Go on with a run that has been claimed, from its state. Raises like ``take_turn``."""
-    for interruption in state.get_interruptions():
-        decision = run.decisions.get(str(interruption.call_id))
-        if decision is not None:
-            (state.approve if decision else state.reject)(interruption)
-    return await _run(settings, journal, state, watch)
+    """Go on with a run that has been claimed, from its state.
+
+    Raises:
+        RequestError: As ``take_turn``; or the state could be read, and what it says could not be gone on with.
+    """
+    try:
+        for interruption in state.get_interruptions():
+            decision = run.decisions.get(str(interruption.call_id))
+            if decision is not None:
+                (state.approve if decision else state.reject)(interruption)
+        return await _run(settings, journal, state, watch)
+    except (RequestError, SessionError):
+        raise
+    except Exception as error:
+        raise RequestError(500, "the run failed, and was given up; what it did is stored", code="run_failed") from error
 
 
 async def _run(settings: Settings, journal: TurnJournal, begin: Begin, watch: Watch | None) -> Turn:
