@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -84,3 +85,27 @@ async def test_a_state_that_cannot_be_read_stays_and_can_be_discarded(
     assert pending(one, session_id) is None
     assert turns.effects.of("refund") == 0
     turns.assert_goes_on(one, session_id)
+
+
+@pytest.mark.parametrize(("name", "value"), [("current_turn", "x"), ("original_input", -1), ("max_turns", [])])
+async def test_a_state_that_can_be_read_and_not_gone_on_with_has_a_status_and_the_session_goes_on(
+    turns: TurnStage, one: Emulator, name: str, value: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "local")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "local")
+    session_id = new_id()
+    one.invoke(ask(session_id, "Refund."))
+    table = turns.stage.variables["SESSION_TABLE"]
+    where = {"endpoint_url": turns.stage.endpoint_url, "region_name": "us-east-1"}
+    async with DynamoDBSession.connect(session_id, table, **where) as session:
+        runs = PendingRuns(session)
+        run = await runs.get()
+        assert run
+        changed = replace(run, state=json.dumps(json.loads(run.state) | {name: value}))
+        await runs._store.replace(0, runs._batch(changed.to_items()))
+    answer = one.invoke(approve(session_id, run.run_id)).answer
+    assert (answer["status"], answer.get("code")) in ((500, "run_failed"), (409, "run_not_resumable"))
+    if answer["status"] == 409:
+        assert one.invoke({"session_id": session_id, "action": "discard", "run_id": run.run_id}).answer["status"] == 200
+    assert turns.effects.of("refund") <= 1
+    turns.assert_goes_on(one, session_id, mended=True)

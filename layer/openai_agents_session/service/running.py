@@ -25,6 +25,7 @@ from agents import (
 from openai import OpenAIError
 
 from ..conversations import Usage
+from ..errors import SessionError
 from ..runs import PendingCall, PendingRun, calls_of
 from ..turns import Outcome, TurnJournal
 from .answers import as_text, structured
@@ -219,12 +220,21 @@ def _not_resumable(reason: str) -> RequestError:
 
 
 async def resume_turn(work: Work, journal: TurnJournal, run: PendingRun, state: RunState[Any]) -> Turn:
-    """Go on with a run that has been claimed, from its state. Raises like ``take_turn``."""
-    for interruption in state.get_interruptions():
-        decision = run.decisions.get(str(interruption.call_id))
-        if decision is not None:
-            (state.approve if decision else state.reject)(interruption)
-    return await _run(work, journal, work.cast.start, state)
+    """Go on with a run that has been claimed, from its state.
+
+    Raises:
+        RequestError: As ``take_turn``; or the state could be read, and what it says could not be gone on with.
+    """
+    try:
+        for interruption in state.get_interruptions():
+            decision = run.decisions.get(str(interruption.call_id))
+            if decision is not None:
+                (state.approve if decision else state.reject)(interruption)
+        return await _run(work, journal, work.cast.start, state)
+    except (RequestError, SessionError):
+        raise
+    except Exception as error:
+        raise RequestError(500, "the run failed, and was given up; what it did is stored", code="run_failed") from error
 
 
 async def _run(work: Work, journal: TurnJournal, agent: Agent[Any], begin: Begin) -> Turn:
