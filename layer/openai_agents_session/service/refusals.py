@@ -13,6 +13,8 @@ from ..errors import (
     OutcomeUnknownError,
     RunNotPendingError,
     SessionError,
+    SessionExistsError,
+    SessionNotFoundError,
     UnavailableError,
     WrongOwnerError,
 )
@@ -29,8 +31,10 @@ def refusal_for(error: SessionError) -> RequestError | None:
     match error:
         case InvalidInputError():
             refusal = RequestError(400, str(error))
-        case WrongOwnerError():
+        case WrongOwnerError() | SessionNotFoundError():
             refusal = RequestError(404, "there is no such session")
+        case SessionExistsError():
+            refusal = RequestError(409, "there is such a session already")
         case LeaseUnavailableError():
             seconds = max(1, min(math.ceil(error.retry_after), LONGEST_RETRY_AFTER_SECONDS))
             refusal = RequestError(409, "another turn of this session is running", retry_after=seconds)

@@ -180,9 +180,9 @@ def _http_fields(event: dict[str, Any], shape: Shape) -> dict[str, Any]:
     }
     if request.method == "POST":
         fields |= _posted(action, _json_object(request.body))
-    if request.about_approvals and "owner" in request.query:
-        fields["on_behalf_of"] = request.query["owner"]
-    return fields | {"limit": request.query["limit"]} if "limit" in request.query else fields
+    if request.about_approvals and "owner" in request.parameters:
+        fields["on_behalf_of"] = request.parameters["owner"]
+    return fields | {"limit": request.parameters["limit"]} if "limit" in request.parameters else fields
 
 
 def _posted(action: Action, body: dict[str, Any]) -> dict[str, Any]:

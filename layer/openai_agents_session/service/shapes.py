@@ -61,7 +61,7 @@ class HttpRequest:
         session_id: The id in its path, decoded; empty if the path names no session.
         about_approvals: Whether it is about the session's approvals.
         headers: By their names in lower case.
-        query: By name.
+        parameters: Of its query, by name.
         body: The body as it came, decoded from base64.
     """
 
@@ -69,7 +69,7 @@ class HttpRequest:
     session_id: str
     about_approvals: bool
     headers: Mapping[str, str]
-    query: Mapping[str, str]
+    parameters: Mapping[str, str]
     body: bytes | str
 
 
