@@ -40,7 +40,7 @@ test: setup engines $(TESTED:%=.work/envs/%/.ready) ## all tests, or some: make 
 test-docker: setup .work/envs/sam/.ready .work/envs/emulator/.ready ## sam local invoke, in containers; needs Docker
 	@$(DEFERRED) $(BIN)/python -m tools.docker_events --runtime $(RUNTIME)
 
-bench: setup engines $(BENCH:%=.work/envs/%/.ready) ## what a turn costs, beside other stores: docs/bench.md (10 min.)
+bench: setup engines .work/envs/emulator/.ready $(BENCH:%=.work/envs/%/.ready) ## what a turn costs, beside other stores: docs/bench.md (10 min.)
 	@$(DEFERRED) $(BIN)/python -m tools.bench $(ARGS)
 
 bench-layer: setup engines .work/envs/sam/.ready .work/envs/emulator/.ready ## what a cold start costs: docs/bench-layer.md (5 min.)

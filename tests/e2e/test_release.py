@@ -115,6 +115,21 @@ def test_a_faulty_workflow_is_found(job: str, complaint: str, tmp_path: Path) ->
         workflows.check(tmp_path)
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml")), ids=lambda path: path.stem)
+def test_a_form_for_issues_is_one_that_github_shows(path: Path) -> None:
+    """A form has a name and a description; each question has a kind that there is, an id of its own and a label."""
+    form = yaml.safe_load(path.read_text())
+    if path.stem == "config":
+        assert form == {"blank_issues_enabled": False}
+        return
+    assert form["name"]
+    assert form["description"]
+    questions = [each for each in form["body"] if each["type"] != "markdown"]
+    assert {each["type"] for each in questions} <= {"textarea", "input", "dropdown", "checkboxes"}
+    assert len({each["id"] for each in questions}) == len(questions) > 1
+    assert all(each["attributes"]["label"] for each in questions)
+
+
 def test_a_layers_inventory_names_every_package_with_its_licence(tmp_path: Path) -> None:
     """The CycloneDX document has exactly what is in the layer, with licences; the licences' texts are beside it."""
     tree = build.build(TARGET) / "python"

@@ -21,9 +21,11 @@ import boto3
 import pytest
 import yaml
 
+from tests.support.agent import agent_stage
 from tests.support.browser import browser, missing
 from tools.emulation.engines import Engine
 from tools.layers.assemble import ROOT
+from tools.page import serving
 
 DOCS = ROOT / "docs"
 EXAMPLES = DOCS / "examples"
@@ -204,6 +206,37 @@ def test_the_openapi_document_is_valid_and_has_the_templates_routes() -> None:
     }
     routes = set(re.findall(r"RouteKey: (\w+ \S+)", (ROOT / "template.yaml").read_text()))
     assert routes == described
+
+
+STREAMED = """
+const told = arguments[arguments.length - 1];
+%s
+(async () => {
+  const events = [];
+  for await (const one of say(location.origin, "streamed", arguments[0])) events.push(one);
+  told(events);
+})().catch((error) => told(String(error)));
+"""
+
+
+@pytest.mark.skipif(missing() is not None, reason=str(missing()))
+@pytest.mark.parametrize(
+    "message", ["Hello, my name is Ada.", "What is 17.5 * 2340 / 100?", "A line\u2028and another."]
+)
+def test_the_streaming_javascript_gets_every_event(message: str, tmp_path: Path) -> None:
+    """The documented JavaScript, in a browser, gets a turn's events as they are streamed, with the answer at last."""
+    source = (EXAMPLES / "stream.js").read_text().replace("export ", "")
+    script = f"(function () {{ {STREAMED % source} }}).apply(null, arguments)"
+    with agent_stage() as stage, serving(stage.variables, tmp_path / "log") as url, browser() as driver:
+        driver.set_script_timeout(30)
+        driver.get(f"{url}/sessions/other")
+        for message in ("What is 17.5 * 2340 / 100?", "My name is Ada\u2028and this is another line."):
+            events = driver.execute_async_script(script, message)
+            names = [each["event"] for each in events]
+            assert (names[0], names[-1]) == ("started", "done"), events
+            said = "".join(each["data"]["delta"] for each in events if each["event"] == "text")
+            assert said == events[-1]["data"]["answer"]
+            assert ("tool_started" in names) is ("2340" in message)
 
 
 @pytest.mark.skipif(missing() is not None, reason=str(missing()))

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import pytest
 
+from openai_agents_session.turns import INTERRUPTED
 from tests.support.agent import until
 from tests.support.turns import (
     STREAMED,
@@ -39,6 +40,9 @@ FOLLOW_UPS: tuple[FollowUp, ...] = ("continue", "the same message", "the same ke
 SAMPLE = 10
 TIMEOUT_SECONDS = 8
 ANSWER = "All is paid."
+LARGE = "".join(f"{number} is {hashlib.sha256(str(number).encode()).hexdigest()}. " for number in range(9_000))
+"""680 KB that deflate to more than the 400 KB of an item."""
+WHEN: tuple[Literal["before", "after"], ...] = ("before", "after")
 NOTHING_TO_CONTINUE = 409
 
 
@@ -111,7 +115,14 @@ def three_payments(asked: Asked) -> Any:
     return by_turn(step, says(ANSWER))(asked)
 
 
-async def count_requests(table: Table) -> int:
+def large_answer(asked: Asked) -> Any:
+    """A tool, then an answer that no item holds."""
+    if asked.said == WARM_UP:
+        return says("Warm.")
+    return by_turn(calls("pay", f"call_{mark(asked.said)}", amount=1), says(LARGE))(asked)
+
+
+async def count_requests(table: Table, answered: str = ANSWER, effects: int = 3) -> int:
     """How many requests to the store a turn makes that nothing happens to."""
     with table.turns.environment(turn_seconds=60) as environment:
         await asyncio.to_thread(warm_up, environment)
@@ -119,8 +130,8 @@ async def count_requests(table: Table) -> int:
         table.direct.effects.reset()
         request = ask("undisturbed", "Pay three, undisturbed.", idempotency_key="k")
         answer = (await asyncio.to_thread(environment.invoke, request)).answer
-        assert (answer["status"], answer["answer"]) == (200, ANSWER), answer
-        assert len(table.direct.effects.happened) == 3
+        assert (answer["status"], answer["answer"]) == (200, answered), answer
+        assert len(table.direct.effects.happened) == effects
         return len(table.proxy.records)
 
 
@@ -252,3 +263,33 @@ async def test_an_answer_of_the_store_that_is_lost_changes_nothing(table: Table)
             table.proxy.reset()
             wrong += await asyncio.to_thread(violations, table, trial, other)
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.timeout(1200)
+async def test_a_large_answer_whose_environment_is_killed_is_given_again_under_its_key(
+    table: Table, request: pytest.FixtureRequest, record_property: Any
+) -> None:
+    table.direct.model.script = large_answer
+    requests = await count_requests(table, LARGE, effects=1)
+    table.direct.effects.reset()
+    trials = [
+        Trial(Moment("store", number, when), "the same key") for number in range(1, requests + 1) for when in WHEN
+    ]
+    exhaustive = request.config.getoption("--exhaustive")
+    sample = trials if exhaustive else trials[-6:]  # the parts of the answer, and the head that ends the turn
+    record_property("sample", f"{len(sample)} of {len(trials)} trials")
+    for trial in sample:
+        await die(table, trial)
+    with table.direct.environment(turn_seconds=60) as environment:
+        await asyncio.to_thread(warm_up, environment)
+        for trial in sample:
+            table.direct.model.script = large_answer
+            answers = [await asyncio.to_thread(invoke_when_free, environment, trial.request) for _ in range(2)]
+            assert answers[0] == answers[1], trial
+            assert (answers[0]["status"], answers[0].get("answer")) == (200, LARGE), trial
+            items = await asyncio.to_thread(history, environment, trial.session_id)
+            assert said(items) == [trial.request["message"]]
+            assert outputs(items) in (["paid 1"], [INTERRUPTED]), trial
+            await asyncio.to_thread(table.direct.assert_goes_on, environment, trial.session_id)
+    paid = [effect.call_id for effect in table.direct.effects.happened]
+    assert len(set(paid)) == len(paid)

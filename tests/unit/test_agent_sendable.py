@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -60,6 +61,18 @@ def test_arguments_that_hold_no_half_stay_as_the_model_wrote_them(arguments: str
 
 def test_half_of_a_pair_that_is_escaped_in_arguments_is_replaced() -> None:
     assert json.loads(clean_arguments('{"key": "\\ud83d"}')) == {"key": "\ufffd"}
+
+
+@pytest.mark.parametrize("name", ["functions.pay", "pay now", "pay\ufffd", LOW, "", "ü" * 200, None])
+def test_the_name_of_a_tool_that_there_is_not_is_sent_in_characters_that_names_may_have(name: Any) -> None:
+    [_, call, output] = sendable([USER, CALL | {"name": name}, OUTPUT])
+    assert re.fullmatch("[a-zA-Z0-9_-]{1,64}", call["name"])
+    assert output == OUTPUT
+
+
+@pytest.mark.parametrize("name", ["pay", "a-b_C9", "x" * 128])
+def test_a_name_that_a_tool_may_have_is_sent_as_it_is(name: str) -> None:
+    assert sendable([USER, CALL | {"name": name}, OUTPUT])[1]["name"] == name
 
 
 def test_a_history_that_is_valid_is_sent_as_it_is() -> None:

@@ -24,6 +24,7 @@ from typing import Any, Literal, cast, get_args
 
 from .errors import RequestError
 from .message import Message, checked
+from .sendable import clean
 from .shapes import Shape, http_request, response, shape_of
 
 Action = Literal["message", "continue", "approve", "reject", "discard", "approvals", "history", "clear"]
@@ -125,7 +126,7 @@ def respond(event: Any, shape: Shape, status: int, body: Mapping[str, Any]) -> d
         status: The HTTP status; a direct invocation finds it in the answer's `status`.
         body: The answer.
     """
-    answer = {"status": status, **body}
+    answer: dict[str, Any] = clean({"status": status, **body})
     if not shape.is_http:
         return answer
     headers = {"content-type": "application/json", "cache-control": "no-store"}

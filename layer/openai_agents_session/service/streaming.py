@@ -49,6 +49,7 @@ from .ending import begin_anew, inherited
 from .errors import RequestError
 from .observe import log_failure, logger, metrics, store_observer
 from .request import respond
+from .sendable import clean
 from .service import refuse, started
 from .shapes import Shape
 from .threads import are_exhausted
@@ -225,7 +226,8 @@ class Serving:
         return serving
 
     def _watch(self, name: str, data: dict[str, Any]) -> None:
-        self._steps.put_nowait(Step(name, json.dumps(data, ensure_ascii=False)))
+        # What a tool returned, or a model called it with, may hold half of a surrogate pair, which cannot be sent.
+        self._steps.put_nowait(Step(name, json.dumps(clean(data), ensure_ascii=False)))
 
     async def _events(self, step: Step | Answer) -> AsyncIterator[ServerSentEvent]:
         while isinstance(step, Step):
