@@ -18,6 +18,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from tests.support import browser
 from tests.support.agent import agent_stage, until
 from tests.support.events import Client, path_of
+from tools.emulation.issuer import Issuer
 from tools.emulation.model import calls, says, tool_then_answer
 from tools.emulation.streaming_model import StreamingModel
 from tools.page import serving
@@ -390,3 +391,27 @@ def test_a_lost_connection_is_told_and_the_message_is_kept(page: Page) -> None:
     page.press("Try again")
     page.sees("You said: Hello")
     assert page.said == ["Hello", "You said: Hello"]
+
+
+def test_people_are_signed_in_and_have_conversations_of_their_own(
+    driver: Chrome, model: StreamingModel, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Where the server wants a token, the page gets one from its issuer, and the server knows who is there."""
+    with agent_stage() as stage, Issuer() as issuer:
+        told = {"MODEL_PROVIDER": "compatible", "MODEL_NAME": "small", "MODEL_BASE_URL": model.base_url}
+        told |= {"AWS_LAMBDA_FUNCTION_NAME": "streaming", "JWT_ISSUER": issuer.url, "JWT_AUDIENCE": "page"}
+        log = tmp_path_factory.mktemp("signed-in") / "log"
+        with serving(stage.variables | told | {"SERVE_PAGE": "true"}, log) as url:
+            page = Page(driver, url, "shared-name")
+            page.open()
+            page.send("Hello")
+            assert page.until(lambda: page.said == ["Hello", "You said: Hello"]), page.said
+            assert "code=" not in driver.current_url
+            assert driver.current_url.endswith("#shared-name")
+            page.open()
+            assert page.until(lambda: page.said == ["Hello", "You said: Hello"]), "a reload needs no other sign-in"
+            driver.execute_script("sessionStorage.clear()")
+            issuer.user = "bob"
+            page.open()
+            page.send("Anybody?")
+            assert page.until(lambda: page.said == ["Anybody?", "You said: Anybody?"]), page.said
