@@ -5,11 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.keys import Keys
 
+from tests.support.agent import Stage
 from tests.support.events import path_of
 from tests.support.page import Page
+from tools.emulation.issuer import Issuer
 from tools.emulation.model import calls, says, tool_then_answer
+from tools.emulation.streaming_model import StreamingModel
+from tools.page import serving
 
 
 def wants_a_refund(messages: list[dict[str, Any]]) -> dict[str, Any]:
@@ -203,3 +208,27 @@ def test_even_a_script_that_got_in_would_not_run(page: Page) -> None:
     assert page.until(lambda: page.run("return window.refused"))
     assert page.run("return [window.ran, window.barred]") == [None, True]
     assert sum("Content Security Policy" in line for line in page.complaints()) >= 2
+
+
+def test_people_are_signed_in_and_have_conversations_of_their_own(
+    chromium: Chrome, speaker: StreamingModel, stage: Stage, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Where the server wants a token, the page gets one from its issuer, and the server knows who is there."""
+    with Issuer() as issuer:
+        told = {"MODEL_PROVIDER": "compatible", "MODEL_NAME": "small", "MODEL_BASE_URL": speaker.base_url}
+        told |= {"AWS_LAMBDA_FUNCTION_NAME": "streaming", "JWT_ISSUER": issuer.url, "JWT_AUDIENCE": "page"}
+        log = tmp_path_factory.mktemp("signed-in") / "log"
+        with serving(stage.variables | told | {"SERVE_PAGE": "true"}, log) as url:
+            page = Page(chromium, url, "shared-name", speaker, stage)
+            page.open()
+            page.send("Hello")
+            assert page.until(lambda: page.said == ["Hello", "You said: Hello"]), page.said
+            assert "code=" not in chromium.current_url
+            assert chromium.current_url.endswith("#shared-name")
+            page.open()
+            assert page.until(lambda: page.said == ["Hello", "You said: Hello"]), "a reload needs no other sign-in"
+            chromium.execute_script("sessionStorage.clear()")
+            issuer.user = "bob"
+            page.open()
+            page.send("Anybody?")
+            assert page.until(lambda: page.said == ["Anybody?", "You said: Anybody?"]), page.said

@@ -110,3 +110,10 @@ def test_arguments_that_are_no_json_object_are_sent_in_one(arguments: Any) -> No
 
 def test_what_is_no_item_is_left_to_the_provider() -> None:
     assert sendable(["text", 3]) == ["text", 3]
+
+
+def test_what_a_provider_compacted_is_sent_back_as_it_is() -> None:
+    """OpenAI's own compaction puts an item into the history that means something to it alone."""
+    compacted = {"type": "compaction", "id": "cmp_1", "encrypted_content": "gAAA", "created_by": "server"}
+    items = [{"role": "user", "content": "Hello"}, compacted, {"role": "user", "content": "And now?"}]
+    assert sendable(items) == items

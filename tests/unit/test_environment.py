@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -262,3 +263,36 @@ def test_after_close_it_can_be_used_again(environment: ExecutionEnvironment) -> 
     environment.close()
     environment.close()
     assert environment.run(client()) is not first
+
+
+def test_what_belongs_to_the_environment_outlives_an_invocation() -> None:
+    """Tasks made in `lasting`, and those that they make, go on; what an invocation leaves otherwise is cancelled."""
+    environment = ExecutionEnvironment(SETTINGS)
+    kept: list[asyncio.Task[Any]] = []
+    closed: list[str] = []
+
+    async def serve() -> None:
+        kept.append(asyncio.create_task(asyncio.Event().wait()))
+        await asyncio.Event().wait()
+
+    async def first() -> None:
+        with environment.lasting():
+            kept.append(asyncio.create_task(serve()))
+        kept.append(asyncio.create_task(asyncio.Event().wait()))
+        await asyncio.sleep(0)
+
+        async def close() -> None:
+            closed.append("closed")
+
+        environment.on_close(close)
+
+    async def nothing() -> None: ...
+
+    environment.run(first())
+    environment.run(nothing())
+    serving, left, inner = kept
+    assert [task.done() for task in (serving, left, inner)] == [False, True, False]
+    environment.close()
+    assert closed == ["closed"]
+    assert serving.cancelled()
+    assert inner.cancelled()
