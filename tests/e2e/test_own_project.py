@@ -25,7 +25,7 @@ def init(folder: Path, name: str) -> subprocess.CompletedProcess[str]:
 
 def run(project: Path, *command: str | Path) -> str:
     """What a command prints in a project, without anything of this environment."""
-    apart = ("VIRTUAL_ENV", "PYTHONPATH", "PYTEST_", "AWS_", "POWERTOOLS_")
+    apart = ("VIRTUAL_ENV", "PYTHONPATH", "PYTEST_", "POWERTOOLS_")
     kept = {name: value for name, value in sam.environ().items() if not name.startswith(apart)}
     done = subprocess.run(command, cwd=project, env=kept, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
