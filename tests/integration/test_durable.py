@@ -466,6 +466,43 @@ def test_a_model_that_fails_is_asked_again_later(stage: Stage) -> None:
     stage.do(lambda session: session.add_items([{"role": "user", "content": FUTURE}]))
 
 
+def test_a_lease_that_is_lost_meanwhile_is_taken_again(stage: Stage) -> None:
+    """Somebody whose clock is ahead takes the session and gives it back: the run goes on, and stores each item once."""
+
+    async def disturb(_: Any, __: str) -> str:
+        options = StorageOptions(clock=lambda: time.time() + 3_600)
+        other = await stage.environment.open_session("ada", options=options)
+        async with other.lease(1.0):
+            stage.ledger.note("tool", "disturb")
+        return "disturbed"
+
+    schema: dict[str, Any] = {"type": "object", "properties": {}}
+    tool = FunctionTool(name="disturb", description="", params_json_schema=schema, on_invoke_tool=disturb)
+    stage.agent = scripted(stage, [("disturb", "c1", {})], "Done.", tools=[tool])
+    assert stage.played()["answer"] == "Done."
+    assert stage.invocations > 1
+    assert set(stage.ledger.counts.values()) == {1}
+    kinds = [item.get("type", item.get("role")) for item in stage.history()]
+    assert kinds == ["user", "function_call", "function_call_output", "message"]
+
+
+def test_a_history_of_several_megabytes(stage: Stage) -> None:
+    """A long history is read at each replay and not checkpointed: the run waits and ends as on a short one."""
+    long = [{"role": "user", "content": f"{number} " + "z" * 99_000} for number in range(40)]
+    stage.do(lambda session: session.add_items(long))  # type: ignore[arg-type]
+    stage.agent = lambda: approving(stage)
+    with service_for(stage.handler()) as service:
+        execution = service.run_async(input='{"message": "Pay."}')
+        service.wait_for_callback(execution, "agent/approval 1", timeout=60)
+        decide(stage, service, waiting_run(stage).run_id, {"c1": True})
+        assert ended(service, execution)["answer"] == "Paid."
+        operations = service._store.load(execution).operations
+        assert sum(len(json.dumps(each.to_json_dict())) for each in operations) < 20_000
+    assert stage.history()[:40] == long
+    assert stage.ledger.of("tool") == {"pay c1": 1}
+    assert set(stage.ledger.of("model").values()) == {1}
+
+
 def test_hooks_are_not_told_twice(stage: Stage) -> None:
     """Hooks hear of each tool once, although the run is replayed."""
     heard: list[str] = []
