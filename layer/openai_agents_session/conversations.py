@@ -435,13 +435,16 @@ class Conversation:
         _checked_number("position", position, 0, 1 << 53)
         if not isinstance(notice, str) or not 0 < len(notice) <= NOTICE_LIMIT_CHARACTERS:
             raise InvalidInputError(f"notice must be text of 1 to {NOTICE_LIMIT_CHARACTERS} characters")
+        async with self.session._open():
+            return await _settled(self._redacted(position, notice))
+
+    async def _redacted(self, position: int, notice: str) -> bool:
         if await PendingRuns(self.session).get() is not None:
             raise InvalidInputError(
                 f"session {self.session.session_id!r}: a run waits for approval, and its state holds what was said: "
                 "decide on it or discard it first"
             )
-        async with self.session._open():
-            return await _settled(self._editor.redact(position, notice))
+        return await self._editor.redact(position, notice)
 
     async def count_usage(self, usage: Usage) -> None:
         """Add what a run has used that ``turns.named_turn`` did not hold; one write. Do not repeat it on a guess.

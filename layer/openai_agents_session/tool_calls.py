@@ -43,8 +43,14 @@ def is_whole_cut(items: Sequence[Any], end: int) -> bool:
         return True
     if _kind(items[end - 1]) == "reasoning":
         return False
-    kept, later = _ids(items[:end]), _ids(items[end:])
-    return not (later[True] - later[False]) & kept[False]
+    kept = {item["call_id"] for item in items[:end] if _is_call(item)}
+    later: set[str] = set()
+    for item in items[end:]:
+        if _is_call(item):
+            later.add(item["call_id"])
+        elif _call_id(item) in kept - later:
+            return False
+    return True
 
 
 def open_calls(items: Iterable[Any]) -> list[dict[str, Any]]:
@@ -71,24 +77,23 @@ def _offence(items: Sequence[Any], start: int) -> int | None:
     calls: set[Any] = set()
     for position in range(start, len(items)):
         item = items[position]
-        call = item.get("call_id") if isinstance(item, dict) else None
-        if not isinstance(call, str):
+        call = _call_id(item)
+        if call is None:
             continue
-        if not _kind(item).endswith(_OUTPUT_SUFFIX):
+        if _is_call(item):
             calls.add(call)
         elif call not in calls:
             return position + 1
     return None
 
 
-def _ids(items: Iterable[Any]) -> dict[bool, set[str]]:
-    """The ids that calls among items have (False), and those that outputs among them answer (True)."""
-    ids: dict[bool, set[str]] = {False: set(), True: set()}
-    for item in items:
-        call = item.get("call_id") if isinstance(item, dict) else None
-        if isinstance(call, str):
-            ids[_kind(item).endswith(_OUTPUT_SUFFIX)].add(call)
-    return ids
+def _call_id(item: Any) -> str | None:
+    call = item.get("call_id") if isinstance(item, dict) else None
+    return call if isinstance(call, str) else None
+
+
+def _is_call(item: Any) -> bool:
+    return _call_id(item) is not None and not _kind(item).endswith(_OUTPUT_SUFFIX)
 
 
 def _kind(item: Any) -> str:

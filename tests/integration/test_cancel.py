@@ -92,9 +92,12 @@ async def test_a_cancelled_step_is_done_before_the_cancellation_is_passed_on(
         made = disturbed.requests
         await asyncio.sleep(0.02)
         assert disturbed.requests == made, "a request followed"
-        history = stage.step.apply(stage.history)
+        allowed = [stage.step.apply(stage.history)]
+        if not stage.stored and "lost" in moment:  # no look at an absent session tells whether its first write landed
+            allowed.append(stage.history)
         other = stage.session(client, table, session_id)
-        assert await read(other) == history
+        history = await read(other)
+        assert history in allowed
         await NEXT.perform(session)
         assert await read(other) == NEXT.apply(history)
 

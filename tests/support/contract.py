@@ -17,6 +17,7 @@ import pytest
 from pydantic import BaseModel
 
 from openai_agents_session import DynamoDBSession, InvalidInputError, InvalidItemError, SessionClosedError
+from openai_agents_session.conversations import Conversation
 from openai_agents_session.options import StorageOptions
 from tests.support.script import stored_items
 
@@ -37,6 +38,9 @@ CONFIGURATIONS: Mapping[str, Mapping[str, Any]] = {
     "single_item": {"options": StorageOptions(single_item=True)},
 }
 """Keyword arguments of `DynamoDBSession`, by name."""
+
+GONE = {"role": "user", "content": "gone"}
+"""A message that was redacted."""
 
 AWKWARD: list[Any] = [
     {},
@@ -263,6 +267,71 @@ class Contract:
         await open_session().add_items([message(1)])
         assert not await stale.replace_suffix(0, [])
         assert await open_session().get_items() == [*history, message(1)]
+
+    async def test_rewind(self, open_session: Open) -> None:
+        """A rewind leaves the first so many items, wherever they lie, to every object, and the history goes on."""
+        stale = open_session()
+        await stale.add_items(messages(0, 1, 150))
+        for number in range(1, 20):
+            await open_session().add_items([message(number, 150)])
+        for keep in (25, 20, 13, 5, 1, 0):
+            removed = max(0, len(await open_session().get_items()) - keep)
+            assert await Conversation(open_session()).rewind(keep) == removed
+            assert await open_session().get_items() == messages(0, min(keep, 20), 150)
+        await stale.add_items([message(7)])
+        assert await open_session().get_items() == [message(7)]
+
+    async def test_fork(self, open_session: Open, client: DynamoDBClient, table: str) -> None:
+        """A fork has the first so many items; it and the original know nothing of each other."""
+        history = [*messages(0, 4, 20), *messages(4, 3, 3_000), *messages(7, 5, 200)]
+        for start in range(0, 12, 3):
+            await open_session("original").add_items(history[start : start + 3])
+        for keep in (1, 5, 12, None):
+            copy = await Conversation(open_session("original")).fork(keep=keep)
+            assert await open_session(copy.session_id).get_items() == history[:keep]
+            await open_session(copy.session_id).add_items([message(99)])
+            assert await open_session(copy.session_id).pop_item() == message(99)
+            await open_session(copy.session_id).clear_session()
+        assert await open_session("original").get_items() == history
+        await open_session("original").clear_session()
+        assert await stored_items(client, table) == []
+
+    async def test_redact(self, open_session: Open) -> None:
+        """One item says the notice from then on, wherever it lies, and all others what they said."""
+        history = messages(0, 15, 250)
+        for number in range(0, 15, 3):
+            await open_session().add_items(history[number : number + 3])
+        for number in (14, 0, 7, 7):
+            assert await Conversation(open_session()).redact(number, notice="gone") == (history[number] != GONE)
+            history[number] = GONE
+            assert await open_session().get_items() == history
+        await open_session().add_items([message(99)])
+        assert await open_session().get_items() == [*history, message(99)]
+
+    async def test_name(self, open_session: Open) -> None:
+        """A title and metadata come back as they were given, through everything that is done to the history."""
+        session = open_session()
+        await session.add_items(messages(0, 3, 100))
+        await Conversation(open_session()).update(title="Named 😀", metadata={"a": [1, "é"]})
+        for number in range(3, 12):
+            await session.add_items([message(number, 300)])
+        await session.pop_item()
+        await Conversation(open_session()).rewind(5)
+        info = await Conversation(open_session()).info()
+        assert (info.title, info.metadata, info.items) == ("Named 😀", {"a": [1, "é"]}, 5)
+        assert await open_session().get_items() == [*messages(0, 3, 100), *messages(3, 2, 300)]
+
+    async def test_pages(self, open_session: Open) -> None:
+        """A history read backwards by pages is the history."""
+        history = messages(0, 40, 200)
+        for start in range(0, 40, 5):
+            await open_session().add_items(history[start : start + 5])
+        found: list[Any] = []
+        before = None
+        while not found or before:
+            page = await Conversation(open_session()).history(before=before, limit=7, max_bytes=1_000)
+            found, before = [*page.items, *found], page.before
+        assert found == history
 
     async def test_closed(self, open_session: Open) -> None:
         """A session object refuses all work after `close()`, and leaves the caller's client open."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from openai_agents_session import DynamoDBSession, StorageOptions
+from openai_agents_session import DynamoDBSession, InvalidInputError, SessionNotFoundError, StorageOptions
 from openai_agents_session.conversations import Conversation
 from openai_agents_session.storage.head import from_attributes
 from openai_agents_session.storage.keys import SEPARATOR
@@ -60,7 +60,7 @@ class Step:
             return history[:-1]
         if self.kind == "rewind":
             return history[: self.number]
-        if self.kind == "redact":
+        if self.kind == "redact" and self.number < len(history):
             return (*history[: self.number], REDACTED, *history[self.number + 1 :])
         return () if self.kind == "clear" else history
 
@@ -71,9 +71,9 @@ class Step:
         if self.kind == "read":
             return history
         if self.kind == "rewind":
-            return len(history) - self.number
+            return max(0, len(history) - self.number)
         if self.kind == "redact":
-            return history[self.number] != REDACTED
+            return history[self.number] != REDACTED if self.number < len(history) else "refused"
         return True if self.kind == "replace" else None
 
     async def perform(self, session: DynamoDBSession) -> Any:
@@ -86,15 +86,23 @@ class Step:
             return await session.clear_session()
         if self.kind == "read":
             return await read(session)
-        if self.kind == "rewind":
-            return await Conversation(session).rewind(self.number)
-        if self.kind == "redact":
-            return await Conversation(session).redact(self.number)
+        if self.kind in {"rewind", "redact"}:
+            return await self._edit(Conversation(session))
         if self.kind == "fork":
             await Conversation(session).fork(fork_of(session.session_id), keep=self.number)
             return None
         popped: Any = await session.pop_item()
         return popped and popped["id"]
+
+    async def _edit(self, conversation: Conversation) -> Any:
+        """Others may have cleared the session or popped the item: then there is nothing to edit, and it is said."""
+        try:
+            rewind = self.kind == "rewind"
+            return await (conversation.rewind(self.number) if rewind else conversation.redact(self.number))
+        except SessionNotFoundError:
+            return 0 if self.kind == "rewind" else "refused"
+        except InvalidInputError:
+            return "refused"
 
 
 REDACTED = "redacted"
