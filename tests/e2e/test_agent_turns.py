@@ -35,8 +35,8 @@ def ask(session_id: str, message: str) -> dict[str, str]:
     return {"session_id": session_id, "message": message}
 
 
-def history(environment: Emulator, session_id: str) -> list[Any]:
-    items: list[Any] = environment.invoke({"session_id": session_id, "action": "history"}).answer["items"]
+def history(environment: Emulator, session_id: str, **more: str) -> list[Any]:
+    items: list[Any] = environment.invoke({"session_id": session_id, "action": "history", **more}).answer["items"]
     return items
 
 
@@ -63,11 +63,9 @@ def test_a_second_turn_at_the_same_time_is_told_when_to_come_again(
     assert over_http["headers"]["retry-after"] == str(body(over_http)["retry_after"])
     assert elsewhere["status"] == 200
     model.delay_seconds = 0
-    assert other.invoke(ask("ada-lovelace", "second")).answer["status"] == 200
-    assert [item["content"] for item in history(one, "ada-lovelace") if "role" in item and item["role"] == "user"] == [
-        "first",
-        "second",
-    ]
+    assert other.invoke(ask("ada-lovelace", "second") | hers).answer["status"] == 200
+    said = [item["content"] for item in history(one, "ada-lovelace", **hers) if item.get("role") == "user"]
+    assert said == ["first", "second"]
 
 
 def test_a_turn_waits_for_the_one_before_it(stage: Stage, model: FakeModel) -> None:
