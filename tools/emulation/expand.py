@@ -87,6 +87,8 @@ class Decision:
                 return self._parameters[name]
             case {"Fn::Sub": str(text)}:
                 return self._substituted(text)
+            case {"Fn::Join": ["", {"Ref": _} as reference]}:
+                return self.value(reference)  # a list that is a parameter is here the text that it is given as
             case {"Fn::If": [condition, when_true, when_false]}:
                 return self.value(when_true if self.holds({"Condition": condition}) else when_false)
             case dict():
