@@ -5,7 +5,7 @@ PYTHON ?= python3
 RUNTIME ?= 3.13# of the template; another supported Python stands in for it where it is missing
 BIN := .work/venv/bin
 BENCH := bench-reference bench-strands bench-langgraph
-TESTED := attach bench-reference emulator sam sdk-tests ministack boto3-1.35 boto3-1.40 boto3-latest
+TESTED := attach bench-reference emulator sam sdk-tests ministack boto3-1.35 boto3-1.40 boto3-latest docs release oldest newest
 
 # These programs begin with Ctrl-C put off, and see to it once Python has started: until then it would be a traceback.
 DEFERRED := $(shell env --block-signal=INT true 2> /dev/null && echo env --block-signal=INT)
@@ -15,7 +15,8 @@ SETUP := $(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 8) else
 	$(DEFERRED) $(PYTHON) tools/environment.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo chat page engines layer bytecode lock test test-docker bench bench-layer simulate lint format clean
+.PHONY: help setup demo chat page engines layer bytecode lock test test-docker bench bench-layer simulate lint format \
+	docs dist release-check clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,7 +40,7 @@ test: setup engines $(TESTED:%=.work/envs/%/.ready) ## all tests, or some: make 
 test-docker: setup .work/envs/sam/.ready .work/envs/emulator/.ready ## sam local invoke, in containers; needs Docker
 	@$(DEFERRED) $(BIN)/python -m tools.docker_events --runtime $(RUNTIME)
 
-bench: setup engines $(BENCH:%=.work/envs/%/.ready) ## what a turn costs, beside other stores: docs/bench.md (10 min.)
+bench: setup engines .work/envs/emulator/.ready $(BENCH:%=.work/envs/%/.ready) ## what a turn costs, beside other stores: docs/bench.md (10 min.)
 	@$(DEFERRED) $(BIN)/python -m tools.bench $(ARGS)
 
 bench-layer: setup engines .work/envs/sam/.ready .work/envs/emulator/.ready ## what a cold start costs: docs/bench-layer.md (5 min.)
@@ -65,6 +66,15 @@ bytecode: setup ## which modules of the layer are compiled: those that functions
 	@$(BIN)/python -I tools/layers/record.py .work/layer/x86_64-$(RUNTIME)/python functions/agent \
 		"$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" > layer/bytecode.new
 	@mv layer/bytecode.new layer/bytecode.txt
+
+docs: setup .work/envs/docs/.ready ## the documentation as a site; make docs ARGS=--build only builds it, into .work/site
+	@$(DEFERRED) $(BIN)/python -m tools.site $(ARGS)
+
+dist: .work/envs/release/.ready ## the wheel and the source distribution, in .work/dist
+	@rm -rf .work/dist && .work/envs/release/bin/python -m tools.release.distribution .work/dist
+
+release-check: setup .work/envs/docs/.ready .work/envs/release/.ready .work/envs/sam/.ready ## the dry run of a release
+	@$(BIN)/python -m tools.release $(ARGS)
 
 clean: ## remove everything that was installed or built
 	rm -rf .work .aws-sam

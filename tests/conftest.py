@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession, get_session
+from hypothesis import HealthCheck, settings
 
 from tools.emulation import engines
 from tools.emulation.engines import Engine
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
 
     Connect = Callable[..., Awaitable[DynamoDBClient]]
+
+# Tests run beside each other: how long Hypothesis takes for an example says how busy the machine is.
+settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("project")
 
 _used: Counter[str] = Counter()
 _samples: dict[str, str] = {}

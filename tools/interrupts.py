@@ -124,8 +124,8 @@ def _end(stopped: KeyboardInterrupt) -> NoReturn:
     number = stopped.number if isinstance(stopped, Interrupted) else signal.SIGINT
     with contextlib.suppress(OSError):  # the terminal may be gone
         sys.stdout.flush()
-        newline = "\n" if sys.stderr.isatty() else ""  # the line has the ^C in it
-        # Not through sys.stderr: a spinner that is drawn at this moment has taken that over, and swallows the newline.
+        # Not through sys.stderr: a spinner that is drawn at this moment has taken that over, and is no terminal itself.
+        newline = "\n" if os.isatty(2) else ""  # the line has the ^C in it
         os.write(2, f"{newline}stopped: everything that this had started was ended\n".encode())
     os._exit(128 + number)
 

@@ -51,7 +51,22 @@ def serving(variables: Mapping[str, str], log: Path, port: int = 0) -> Iterator[
         RuntimeError: It ended, or did not answer in time.
     """
     port = port or free_port()
-    environ = {
+    environ = environ_of_server(port) | dict(variables)
+    with log.open("wb") as output, _started(environ, output) as server:
+        try:
+            wait_for(server, log, url := f"http://{HOST}:{port}")
+            yield url
+        finally:
+            server.terminate()
+            try:
+                server.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                server.kill()
+
+
+def environ_of_server(port: int) -> dict[str, str]:
+    """The environment variables of a streaming server, beside what a function is told."""
+    return {
         "PATH": os.pathsep.join((str(rie.RUNTIME / "bin"), os.defpath)),
         "LAMBDA_TASK_ROOT": str(rie.FUNCTION),
         "LAMBDA_RUNTIME_DIR": str(rie.built_layer()),  # which here has what is in /opt/python there
@@ -64,16 +79,6 @@ def serving(variables: Mapping[str, str], log: Path, port: int = 0) -> Iterator[
         "ALLOW_ANONYMOUS": "true",  # whoever is at this machine: the server listens to nobody else
         "PORT": str(port),
     }
-    with log.open("wb") as output, _started(environ | dict(variables), output) as server:
-        try:
-            _wait_for(server, log, url := f"http://{HOST}:{port}")
-            yield url
-        finally:
-            server.terminate()
-            try:
-                server.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                server.kill()
 
 
 def _started(environ: Mapping[str, str], output: IO[bytes]) -> subprocess.Popen[bytes]:
@@ -91,7 +96,12 @@ def free_port(preferred: int = 0) -> int:
         return free_port()
 
 
-def _wait_for(server: subprocess.Popen[bytes], log: Path, url: str) -> None:
+def wait_for(server: subprocess.Popen[bytes], log: Path, url: str) -> None:
+    """Wait until a server answers.
+
+    Raises:
+        RuntimeError: It ended, or did not answer in time.
+    """
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if server.poll() is not None:

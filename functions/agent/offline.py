@@ -11,6 +11,7 @@ from agents import Model, ModelResponse, Usage
 from agents.testing import ScriptedModel, assistant_message, function_call
 
 if TYPE_CHECKING:
+    from agents import ModelSettings, Tool
     from agents.items import TResponseInputItem, TResponseOutputItem, TResponseStreamEvent
 
 OFFLINE_WORD_SECONDS = 0.02
@@ -32,24 +33,28 @@ class OfflineModel(Model):
         self,
         system_instructions: str | None,
         input: str | list[TResponseInputItem],  # noqa: A002 - the SDK's name
+        model_settings: ModelSettings,
+        tools: list[Tool],
         *rest: Any,
         **options: Any,
     ) -> ModelResponse:
         """Answer the last message of the history."""
-        reply = _reply(input)
+        reply = _reply(input, tools)
         return ModelResponse(output=[reply], usage=_usage(input, reply), response_id=None)
 
     async def stream_response(
         self,
         system_instructions: str | None,
         input: str | list[TResponseInputItem],  # noqa: A002 - the SDK's name
+        model_settings: ModelSettings,
+        tools: list[Tool],
         *rest: Any,
         **options: Any,
     ) -> AsyncIterator[TResponseStreamEvent]:
         """Answer the last message of the history, as the events of a stream."""
-        reply = _reply(input)
+        reply = _reply(input, tools)
         script = ScriptedModel([[reply]], default_usage=_usage(input, reply))
-        async for event in script.stream_response(system_instructions, "", *rest, **options):
+        async for event in script.stream_response(system_instructions, "", model_settings, tools, *rest, **options):
             if event.type != "response.output_text.delta":
                 yield event
                 continue
@@ -66,7 +71,8 @@ _REFUND_REQUEST = re.compile(r"\brefund\s+(\d+(?:\.\d+)?)\s.*?\border\s+([\w-]+)
 _EXPRESSION = re.compile(r"[-(]*\d[\d\s.()]*(?:[-+*/%][-+*/%\d\s.()]*\d[\s)]*)+")
 
 
-def _reply(history: str | list[TResponseInputItem]) -> TResponseOutputItem:
+def _reply(history: str | list[TResponseInputItem], tools: list[Tool]) -> TResponseOutputItem:
+    offered = {tool.name for tool in tools}
     items: list[Any] = [{"role": "user", "content": history}] if isinstance(history, str) else list(history)
     number = len(items)
     if items and items[-1].get("type") == "function_call_output":
@@ -75,10 +81,10 @@ def _reply(history: str | list[TResponseInputItem]) -> TResponseOutputItem:
         return assistant_message(f"{text} {SIGNATURE}", item_id=f"offline_message_{number}")
     said = [text for item in items if item.get("role") == "user" and (text := _text(item))]
     message, earlier = (said[-1], said[:-1]) if said else ("", [])
-    if refund := _REFUND_REQUEST.search(message):
+    if "issue_refund" in offered and (refund := _REFUND_REQUEST.search(message)):
         order = {"order": refund[2], "amount": float(refund[1])}
         return function_call("issue_refund", order, call_id=f"{_REFUND}_{number}")
-    if expression := _expression(message, items):
+    if "calculate" in offered and (expression := _expression(message, items)):
         # The number makes the id unique in the history, as the SDK asks.
         return function_call("calculate", {"expression": expression}, call_id=f"offline_call_{number}")
     return assistant_message(f"{_answer(message, earlier)} {SIGNATURE}", item_id=f"offline_message_{number}")

@@ -44,6 +44,7 @@ from . import _whole  # noqa: F401 - first of all: it raises where another libra
 from ._loops import close_runner
 from .client import OwnedClient
 from .dynamodb import DynamoDBSession
+from .errors import EventLoopError, InvalidInputError
 from .storage.receipts import renew_writers
 from .storage.retry import reseed
 
@@ -90,7 +91,7 @@ class EnvironmentSettings:
             The settings.
 
         Raises:
-            ValueError: A variable is missing or wrong; the message names it.
+            InvalidInputError: A variable is missing or wrong; the message names it.
         """
         variables = os.environ if environ is None else environ
         return cls(
@@ -121,7 +122,7 @@ class ExecutionEnvironment:
         """Where sessions are kept.
 
         Raises:
-            ValueError: They were to be read from environment variables, and one is missing or wrong.
+            InvalidInputError: They were to be read from environment variables, and one is missing or wrong.
         """
         if self._settings is None:
             self._settings = EnvironmentSettings.from_environ()
@@ -140,16 +141,16 @@ class ExecutionEnvironment:
             What the coroutine returns.
 
         Raises:
-            RuntimeError: An event loop is already running in this thread; await the coroutine there instead. Or another
-                thread runs an invocation in this environment; make an `ExecutionEnvironment` for each thread.
+            EventLoopError: An event loop is already running in this thread; await the coroutine there instead. Or
+                another thread runs an invocation in this environment; make an `ExecutionEnvironment` for each thread.
         """
         if _loop_is_running():
             coroutine.close()
-            raise RuntimeError("an event loop is already running here: await the coroutine instead of calling run()")
+            raise EventLoopError("an event loop is already running here: await the coroutine instead of calling run()")
         running = self._own_lock()
         if not running.acquire(blocking=False):
             coroutine.close()
-            raise RuntimeError(
+            raise EventLoopError(
                 "another thread is running an invocation in this environment, whose event loop and client are its own: "
                 "make an ExecutionEnvironment for each thread"
             )
@@ -171,12 +172,12 @@ class ExecutionEnvironment:
             The client. It belongs to the environment: do not close it.
 
         Raises:
-            RuntimeError: The calling coroutine does not run under this environment's `run`.
-            ValueError: An environment variable is missing or wrong.
+            EventLoopError: The calling coroutine does not run under this environment's `run`.
+            InvalidInputError: An environment variable is missing or wrong.
         """
         state = self._own_state()
         if asyncio.get_running_loop() is not state.runner.get_loop():
-            raise RuntimeError(
+            raise EventLoopError(
                 "the client belongs to another event loop: start the coroutine with the environment's run()"
             )
         return await state.client(self.settings)
@@ -192,8 +193,8 @@ class ExecutionEnvironment:
             The session. It needs no closing.
 
         Raises:
-            RuntimeError: The calling coroutine does not run under this environment's `run`.
-            ValueError: The id or an environment variable is wrong.
+            EventLoopError: The calling coroutine does not run under this environment's `run`.
+            InvalidInputError: The id or an environment variable is wrong.
         """
         settings = self.settings
         arguments = {"table_name": settings.table_name, "ttl_seconds": settings.ttl_seconds} | options
@@ -255,7 +256,7 @@ class ExecutionEnvironment:
         """Close the client and the event loop. The environment can be used again: it then makes new ones."""
         running = self._own_lock()
         if not running.acquire(blocking=False):
-            raise RuntimeError("an invocation is running in this environment: close it when that has ended")
+            raise EventLoopError("an invocation is running in this environment: close it when that has ended")
         try:
             state, self._state = self._state, None
             if state is not None and state.pid == os.getpid():
@@ -361,7 +362,7 @@ def _required(variables: Mapping[str, str], name: str, *others: str) -> str:
     for candidate in (name, *others):
         if value := variables.get(candidate):
             return value
-    raise ValueError(f"the environment variable {name} is not set")
+    raise InvalidInputError(f"the environment variable {name} is not set")
 
 
 def _optional_seconds(variables: Mapping[str, str], name: str) -> int | None:
@@ -369,7 +370,7 @@ def _optional_seconds(variables: Mapping[str, str], name: str) -> int | None:
     if not text:
         return None
     if not (text.isascii() and text.isdigit()):
-        raise ValueError(f"the environment variable {name} must be a whole number of seconds, not {text!r}")
+        raise InvalidInputError(f"the environment variable {name} must be a whole number of seconds, not {text!r}")
     return int(text) or None
 
 
@@ -377,8 +378,13 @@ environment = ExecutionEnvironment()
 """The environment that this module's functions use."""
 
 run = environment.run
+"""`ExecutionEnvironment.run` of this process."""
+
 open_session = environment.open_session
+"""`ExecutionEnvironment.open_session` of this process."""
+
 client = environment.client
+"""`ExecutionEnvironment.client` of this process."""
 
 # Lambda ends the process without this; elsewhere it spares the warnings about a client that was never closed.
 atexit.register(environment.close)

@@ -14,6 +14,9 @@
     │   ├── LeaseUnavailableError           another turn of the session is running
     │   └── LeaseLostError                  ours ran out or was ended; nothing was written
     ├── RunNotPendingError                  no such run waits for a decision: decided before, or never parked
+    ├── DurableRunError                     a durable run ended without an answer
+    │   ├── ReplayMismatchError             it asked for other operations than before: its agent was changed
+    │   └── TurnLostError                   the session went on without it: cleared, expired, given up, or written to
     ├── DeadlineError (TimeoutError)        the turn was stopped in time; what it had completed is stored
     ├── CorruptSessionError                 a stored part cannot be read; nothing was overwritten
     ├── ContentionError                     others committed first until the retry budget ended; nothing written
@@ -55,7 +58,7 @@ class SessionClosedError(SessionError):
 
 
 class EventLoopError(SessionError, RuntimeError):
-    """A session object, whose client belongs to one event loop, was used in another. Nothing was sent."""
+    """What belongs to one event loop, as a client does, was used in another, or in another thread. Nothing was sent."""
 
 
 class WrongOwnerError(SessionError):
@@ -92,6 +95,26 @@ class LeaseLostError(LeaseError):
 
 class RunNotPendingError(SessionError):
     """No such run waits for a decision: somebody else decided first, it was discarded, or it never was."""
+
+
+class DurableRunError(SessionError):
+    """A durable run ended without an answer. What it did is in the history, which is valid for the next turn.
+
+    Attributes:
+        reason: The name of the exception that ended it, such as ``"MaxTurnsExceeded"``.
+    """
+
+    def __init__(self, message: str, *, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason or type(self).__name__
+
+
+class ReplayMismatchError(DurableRunError):
+    """A replay asked for other operations than the run did at first: its agent, tools or input are not the same."""
+
+
+class TurnLostError(DurableRunError):
+    """The session went on without the run: it was cleared, has expired, or others wrote to it. Nothing was written."""
 
 
 class DeadlineError(SessionError, TimeoutError):

@@ -142,12 +142,13 @@ class PendingRuns:
         self._store = session._companion(self._key)
         self._serial = Serial(f"the run of session {session.session_id!r}")
 
-    async def park(self, state: str, approvals: Iterable[PendingCall]) -> PendingRun:
+    async def park(self, state: str, approvals: Iterable[PendingCall], *, run_id: str | None = None) -> PendingRun:
         """Keep a run until it is decided on. It takes the place of one that was parked before.
 
         Args:
             state: ``RunState.to_string()``.
             approvals: The calls that need approval, at least one.
+            run_id: Its id, 16 hex digits, for one who may park it again; a new one when left out.
 
         Raises:
             InvalidInputError: There is no call to decide on.
@@ -156,7 +157,7 @@ class PendingRuns:
         calls = tuple(approvals or ())
         if not calls or not all(isinstance(call, PendingCall) for call in calls) or not isinstance(state, str):
             raise InvalidInputError(f"run of {self._key!r}: park takes a state (str) and at least one PendingCall")
-        run = PendingRun(secrets.token_hex(8), state, calls, "pending", self._store.now())
+        run = PendingRun(run_id or secrets.token_hex(8), state, calls, "pending", self._store.now())
         async with self._serial.lock():
             await _settled(self._store.replace(0, self._batch(run.to_items())))
         return run

@@ -49,12 +49,13 @@ def test_a_second_turn_at_the_same_time_is_told_when_to_come_again(
 ) -> None:
     one, other = two
     model.delay_seconds = 2
-    with calling(one, ask("ada-lovelace", "first")) as first:
+    hers = {"owner": "jwt:https://login.example.com/ 3f1c2a9e-ada"}
+    with calling(one, ask("ada-lovelace", "first") | hers) as first:
         model.wait_for(1)
-        refused = other.invoke(ask("ada-lovelace", "second")).answer
+        refused = other.invoke(ask("ada-lovelace", "second") | hers).answer
         over_http = other.invoke(event("http_message")).answer
         elsewhere = other.invoke(ask("grace", "elsewhere")).answer
-        assert other.invoke({"session_id": "ada-lovelace", "action": "history"}).answer["status"] == 200
+        assert other.invoke({"session_id": "ada-lovelace", "action": "history"} | hers).answer["status"] == 200
     assert first.result()["answer"] == "You said: first"
     assert (refused["status"], refused["error"]) == (409, "another turn of this session is running")
     assert 1 <= refused["retry_after"] <= 5

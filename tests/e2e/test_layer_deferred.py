@@ -17,7 +17,7 @@ MODULES = [entry.path.removesuffix(".py").removesuffix("/__init__").replace("/",
 NEWEST = interpreters.best("3.13")
 
 
-def module_of(version: str) -> Path:
+def interpreter_of(version: str) -> Path:
     """The interpreter of a version, or a skip that says that there is none."""
     interpreter = interpreters.find(version)
     if interpreter is None:
@@ -44,6 +44,7 @@ def stock(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_every_deferral_is_applied_for_every_target(arch: str, python: str) -> None:
+    interpreter_of(python)  # compiles it
     tree = build.build(Target(arch=arch, python=python)) / "python"
     as_it_is = [entry.path for entry in DEFERRED if "_deferred_names.install(" not in (tree / entry.path).read_text()]
     assert as_it_is == []
@@ -63,7 +64,7 @@ print(json.dumps({
 
 @pytest.mark.parametrize("python", PYTHONS)
 def test_an_agent_without_mcp_loads_none_of_it_and_nothing_hooks_into_imports(python: str) -> None:
-    assert in_interpreter(module_of(python), WITHOUT, str(layer(python)), options=("-I", "-S", "-B")) == {
+    assert in_interpreter(interpreter_of(python), WITHOUT, str(layer(python)), options=("-I", "-S", "-B")) == {
         "loaded": [],
         "hooks": ["_SixMetaPathImporter"] * 2,  # of six, as stock packages bring it
     }
@@ -114,7 +115,7 @@ print(json.dumps({
 @pytest.mark.parametrize("module", MODULES)
 def test_a_rewritten_module_shows_what_the_stock_one_shows(module: str, stock: Path) -> None:
     shown = [
-        in_interpreter(module_of("3.13"), SURFACE, str(tree), module, options=("-I", "-S", "-B"))
+        in_interpreter(interpreter_of("3.13"), SURFACE, str(tree), module, options=("-I", "-S", "-B"))
         for tree in (stock, layer("3.13"))
     ]
     assert shown[1] == shown[0]
@@ -184,13 +185,13 @@ print(json.dumps([before, amid, after]))
 @pytest.mark.parametrize("python", PYTHONS)
 def test_threads_that_use_names_first_and_at_once_see_the_same_objects(python: str) -> None:
     for _ in range(3):
-        seen = in_interpreter(module_of(python), BY_THREADS, str(layer(python)), options=("-I", "-S", "-B"))
+        seen = in_interpreter(interpreter_of(python), BY_THREADS, str(layer(python)), options=("-I", "-S", "-B"))
         assert seen == [16, True]
 
 
 @pytest.mark.parametrize("python", PYTHONS)
 def test_a_fork_before_amid_and_after_the_first_use_leaves_both_processes_whole(python: str) -> None:
-    seen = in_interpreter(module_of(python), AROUND_FORKS, str(layer(python)), options=("-I", "-S", "-B"))
+    seen = in_interpreter(interpreter_of(python), AROUND_FORKS, str(layer(python)), options=("-I", "-S", "-B"))
     assert seen == [[16, True], [1] * 20, True]
 
 
@@ -220,7 +221,7 @@ print(json.dumps([count, failed]))
 def test_each_of_openais_types_can_be_the_first_that_is_imported() -> None:
     packages = [module for module in MODULES if module.startswith("openai.types")]
     arguments = (str(layer("3.13")), *packages)
-    count, failed = in_interpreter(module_of("3.13"), EACH_FIRST, *arguments, options=("-I", "-S", "-B"))
+    count, failed = in_interpreter(interpreter_of("3.13"), EACH_FIRST, *arguments, options=("-I", "-S", "-B"))
     assert count > 400
     assert failed == []
 

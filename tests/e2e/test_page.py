@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.keys import Keys
 
+from tests.support.agent import agent_stage
 from tests.support.events import path_of
 from tests.support.page import Page
+from tools.emulation.issuer import Issuer
 from tools.emulation.model import calls, says, tool_then_answer
+from tools.emulation.streaming_model import StreamingModel
+from tools.page import serving
 
 
 def wants_a_refund(messages: list[dict[str, Any]]) -> dict[str, Any]:
@@ -182,6 +188,31 @@ def test_files_that_are_too_large_are_refused_before_they_are_sent(page: Page, t
     page.one("#files").send_keys(str(large))
     assert page.until(lambda: "4 MB" in page.hint), page.hint
     assert page.all("#attached li") == []
+
+
+def test_people_are_signed_in_and_have_conversations_of_their_own(
+    chromium: Chrome, speaker: StreamingModel, tmp_path: Path
+) -> None:
+    """Where the server wants a token, the page gets one from its issuer, and the server knows who is there."""
+    with agent_stage() as stage, Issuer() as issuer:
+        told = {"MODEL_PROVIDER": "compatible", "MODEL_NAME": "small", "MODEL_BASE_URL": speaker.base_url}
+        told |= {"AWS_LAMBDA_FUNCTION_NAME": "streaming", "JWT_ISSUER": issuer.url, "JWT_AUDIENCE": "page"}
+        with serving(stage.variables | told | {"SERVE_PAGE": "true"}, tmp_path / "log") as url:
+            page = Page(chromium, url, "shared-name", speaker, stage)
+            page.open()
+            page.converses("Hello")
+            assert page.said == ["Hello", "You said: Hello"]
+            assert "code=" not in chromium.current_url
+            assert chromium.current_url.endswith("#shared-name")
+            page.open()
+            assert page.until(lambda: page.said == ["Hello", "You said: Hello"]), "a reload needs no other sign-in"
+            page.run("sessionStorage.clear(); localStorage.clear()")
+            issuer.user = "bob"
+            page.open()
+            assert page.texts("#list a") == []
+            page.converses("Anybody?")
+            assert page.said == ["Anybody?", "You said: Anybody?"]
+    chromium.get("about:blank")
 
 
 DOT = (

@@ -96,7 +96,8 @@ def template() -> Any:
 
 
 def test_every_parameter_of_the_template_is_listed() -> None:
-    section = README.split("### Parameters of the template")[1].split("\n## ")[0]
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    section = page.split("## Parameters of the template")[1].split("\n## ")[0]
     listed = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", section, re.MULTILINE))
     defaults = {name: str(spec.get("Default", "")) for name, spec in template()["Parameters"].items()}
     assert {name: default.strip("`") for name, default in listed.items()} == defaults
@@ -132,7 +133,7 @@ def test_every_route_and_setting_of_the_agent_is_listed() -> None:
     assert {name for name in ours if f"`{name}`" not in section} == set()
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("docs/*.md")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(ROOT.glob("docs/**/*.md")), ids=lambda path: path.name)
 def test_every_link_of_the_documentation_leads_somewhere(path: Path) -> None:
     for target in re.findall(r"\]\((?!http)([^)#]+)", path.read_text()):
         assert (path.parent / target).exists(), target

@@ -20,6 +20,7 @@ SECRET = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:openai-AbCdEf"
 WEB_ADAPTER = "arn:aws:lambda:eu-central-1:753240598075:layer:LambdaAdapterLayerX86:27"
 TABLE_KEY, STACK_KEY, MODEL_KEY = (f"arn:aws:kms:eu-central-1:123456789012:key/{name}" for name in "tsm")
 TOPIC = "arn:aws:sns:eu-central-1:123456789012:ops"
+REPLY_QUEUE = "arn:aws:sqs:eu-central-1:123456789012:replies.fifo"
 VARIANTS: list[dict[str, str]] = [
     {},
     {"Architecture": "arm64", "PythonVersion": "3.12", "SnapStart": "true"},
@@ -40,8 +41,19 @@ VARIANTS: list[dict[str, str]] = [
         "OpenAIKeySecretArn": SECRET,
         "AlarmTopicArn": TOPIC,
     },
+    {"ModelProvider": "bedrock", "ModelName": "openai.gpt-oss-120b-1:0", "ReplyArn": REPLY_QUEUE},
+    {"ModelProvider": "bedrock-mantle", "ModelName": "openai.gpt-oss-120b", "ReplyArn": TOPIC},
+    {
+        "JwtIssuer": "https://login.example.com/",
+        "JwtAudience": "agent,page",
+        "WebAdapterLayerArn": WEB_ADAPTER,
+        "ServePage": "true",
+        "AllowedOrigins": "https://www.example.com,https://example.com",
+        "Supervisors": "cognito:groups=approvers",
+        "OwnerClaims": "sub,client_id",
+    },
 ]
-DISPOSABLE, ADOPTED, ENCRYPTED = VARIANTS[6:]
+DISPOSABLE, ADOPTED, ENCRYPTED = VARIANTS[6:9]
 
 
 class Loader(yaml.SafeLoader):
@@ -166,7 +178,7 @@ def test_the_function_may_do_to_its_table_what_the_library_does_and_no_more() ->
     used = {name.title().replace("_", "") for text in sources for name in re.findall(r'"((?:[a-z]+_)+items?)"', text)}
     assert {"GetItem", "PutItem"} <= used
     used.remove("TransactWriteItems")  # no action of its own: its puts need PutItem
-    assert statements().keys() == {"Sessions", "Conversations", "Messages", "Logs", "Traces"}
+    assert statements().keys() == {"Sessions", "Conversations", "Messages", "DeadMessages", "Logs", "Traces"}
     allowed = statements()["Sessions"]
     assert set(allowed["Action"]) == {f"dynamodb:{name}" for name in used}
     assert statements()["Conversations"]["Action"] == "dynamodb:Query"
@@ -392,7 +404,7 @@ def test_the_streaming_function_exists_only_with_an_adapter() -> None:
     assert streaming["Handler"] == "run.sh"
     assert (ROOT / "functions" / "agent" / "run.sh").stat().st_mode & 0o111 == 0o111
     url = resources["StreamingFunctionUrl"]["Properties"]
-    assert (url["InvokeMode"], url["AuthType"]) == ("RESPONSE_STREAM", "AWS_IAM")
+    assert (url["InvokeMode"], url["AuthType"]) == ("RESPONSE_STREAM", {"Fn::If": ["HasJwt", "NONE", "AWS_IAM"]})
     assert url["TargetFunctionArn"] == {"Ref": "StreamingFunctionAliaslive"}
     told, more = (function["Environment"]["Variables"] for function in (agent, streaming))
     assert told.items() <= more.items()
@@ -400,11 +412,56 @@ def test_the_streaming_function_exists_only_with_an_adapter() -> None:
     assert more["AWS_LWA_PORT"] == more["PORT"]
 
 
+def test_a_browser_gets_in_where_there_is_an_issuer_and_nowhere_else() -> None:
+    """The URL that streams is open to all only if the function itself wants a token of everybody."""
+    with_tokens, with_iam = expand(**VARIANTS[11]), expand(**VARIANTS[5])
+    streaming = with_tokens.resources["StreamingFunction"]["Properties"]["Environment"]["Variables"]
+    assert streaming["JWT_ISSUER"] == "https://login.example.com/"
+    assert with_tokens.resources["StreamingFunctionUrl"]["Properties"]["AuthType"] == "NONE"
+    permissions = [with_tokens.resources[name]["Properties"] for name in PUBLIC]
+    assert [each["Action"] for each in permissions] == ["lambda:InvokeFunctionUrl", "lambda:InvokeFunction"]
+    assert permissions[0]["FunctionUrlAuthType"] == "NONE"
+    assert permissions[1]["InvokedViaFunctionUrl"] is True
+    assert with_tokens.resources["AgentFunctionUrl"]["Properties"]["AuthType"] == "AWS_IAM"
+    assert not PUBLIC & with_iam.resources.keys()
+
+
+PUBLIC = {"StreamingUrlPermission": 1, "StreamingInvokePermission": 2}.keys()
+
+
+def test_pages_of_other_origins_may_call_if_they_are_named() -> None:
+    """CORS is off by default, and for the origins of AllowedOrigins alone."""
+    named, nobody = expand(**VARIANTS[11]), expand(**VARIANTS[5])
+    origins = ["https://www.example.com", "https://example.com"]
+    for resource, member in (("Api", "CorsConfiguration"), ("StreamingFunctionUrl", "Cors")):
+        cors = named.resources[resource]["Properties"][member]
+        assert cors["AllowOrigins"] == origins
+        assert {"authorization", "idempotency-key"} <= set(cors["AllowHeaders"])
+        assert member not in nobody.resources[resource]["Properties"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sid", "actions"),
+    [
+        (VARIANTS[9], "Bedrock", {"bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"}),
+        (VARIANTS[10], "BedrockMantle", {"bedrock-mantle:CreateInference"}),
+        (VARIANTS[9], "Replies", {"sqs:SendMessage"}),
+        (VARIANTS[10], "Replies", {"sns:Publish"}),
+        ({}, "DeadMessages", {"sqs:SendMessage"}),
+    ],
+)
+def test_the_function_may_do_exactly_what_it_does(parameters: dict[str, str], sid: str, actions: set[str]) -> None:
+    """The role has an action only where a parameter makes the function use it."""
+    found = statements(**parameters)[sid]["Action"]
+    assert ({found} if isinstance(found, str) else set(found)) == actions
+    assert sid == "DeadMessages" or sid not in statements()
+
+
 def test_the_streaming_function_is_told_all_that_it_reads() -> None:
     source = (SERVICE / "streaming.py").read_text()
     read = set(re.findall(r'environ\.get\("(\w+)"\)', source))
     read -= {"LOCAL_OWNER"}  # which is read outside Lambda only
-    assert read == {"SERVE_PAGE", "HEARTBEAT_SECONDS", "PORT"}
+    assert read == {"SERVE_PAGE", "HEARTBEAT_SECONDS", "PORT", "JWT_ISSUER", "JWT_AUDIENCE"}
     streaming = expand(**VARIANTS[5]).resources["StreamingFunction"]["Properties"]
     assert read <= streaming["Environment"]["Variables"].keys()
 
@@ -436,8 +493,9 @@ def test_what_a_user_needs_afterwards_is_an_output() -> None:
     assert {"SessionLayerArn", "FunctionName", "FunctionUrl", "ApiUrl", "TableName"} <= outputs
 
 
-def test_the_readme_lists_every_parameter_as_the_template_has_it() -> None:
-    section = (ROOT / "README.md").read_text().split("### Parameters of the template")[1].split("\n## ")[0]
+def test_the_documentation_lists_every_parameter_as_the_template_has_it() -> None:
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    section = page.split("## Parameters of the template")[1].split("\n## ")[0]
     rows = [line for line in section.splitlines() if line.startswith("| `")]
     defaults = {name: str(spec["Default"]) for name, spec in PARAMETERS.items()}
     assert rows == [

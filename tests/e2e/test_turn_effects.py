@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.turns import TurnStage, ask, go_on, history, invoke_when_free, new_id, outputs, said
+from tests.support.turns import STREAMED, TurnStage, ask, go_on, history, invoke_when_free, new_id, outputs, said
 from tools.emulation.strict_script import by_turn, calls, says
 
 FOLLOW_UPS = ["continue", "the same message", "the same key"]
@@ -29,8 +29,11 @@ def pay_and_be_slow(stage: TurnStage, seconds: float) -> None:
 
 @pytest.mark.parametrize("provider", ["openai", "compatible"])
 @pytest.mark.parametrize("kind", FOLLOW_UPS)
-def test_a_deadline_that_cuts_a_step_runs_none_of_its_tools_again(turns: TurnStage, kind: str, provider: str) -> None:
-    with turns.warm(turn_seconds=5, MODEL_PROVIDER=provider) as one:
+@STREAMED
+def test_a_deadline_that_cuts_a_step_runs_none_of_its_tools_again(
+    turns: TurnStage, kind: str, provider: str, streamed: bool
+) -> None:
+    with turns.warm(turn_seconds=5, MODEL_PROVIDER=provider, streamed=streamed) as one:
         pay_and_be_slow(turns, 30)
         request = ask(new_id(), "Pay, slowly.", idempotency_key="k")
         stopped = one.invoke(request)
@@ -45,4 +48,8 @@ def test_a_deadline_that_cuts_a_step_runs_none_of_its_tools_again(turns: TurnSta
         paid, slow = outputs(items)
         assert paid == "paid 3"
         assert "unknown" in slow
+        if kind == "the same key":
+            asked = len(turns.model.seen)
+            assert one.invoke(request).answer == answer
+            assert len(turns.model.seen) == asked
         turns.assert_goes_on(one, request["session_id"])

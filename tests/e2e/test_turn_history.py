@@ -10,7 +10,8 @@ import pytest
 
 from tests.support.events import Client
 from tests.support.events import said as streamed_text
-from tests.support.turns import TurnStage, ask, history, invoke_when_free, kinds, new_id, said
+from tests.support.streamed import StreamEnvironment
+from tests.support.turns import Environment, TurnStage, ask, history, invoke_when_free, kinds, new_id, outputs, said
 from tools.emulation import strict_faults
 from tools.emulation.rie import Emulator
 from tools.emulation.strict_script import Reply, by_turn, calls, calls_with, each, refuses, says, thinks
@@ -34,20 +35,76 @@ HALVES = {
     "in a message": says(f"Here is half: {HIGH}."),
     "the other half": says(f"Here is half: {LOW}."),
     "in a tool's arguments": by_turn(calls_with("look_up", f'{{"key": "{HIGH}"}}'), says("Looked up.")),
+    "in a tool's output": by_turn(calls("garble", text="x"), says("Garbled.")),
+    "in a tool's name": by_turn(calls_with(f"look_{HIGH}", "{}"), says("There is no such tool.")),
+    "in the name of a tool that there is not": by_turn(calls_with(f"a tool/{LOW}" * 40, "{}"), says("There is none.")),
+    "in a handoff's arguments": by_turn(calls_with("transfer_to_helper", f'{{"why": "{HIGH}"}}'), says("I help.")),
+    "in a refusal": refuses(f"No {LOW}."),
+    "in reasoning": thinks(f"Half of {HIGH}") + says("Thought."),
+    "in a pair of calls": by_turn(
+        calls_with("look_up", f'{{"key": "{LOW}"}}') + calls_with("pay", f'{{"amount": "{HIGH}"}}'), says("Done.")
+    ),
     "escaped in a tool's arguments": by_turn(calls_with("look_up", '{"key": "\\ud83d"}'), says("Looked up.")),
 }
 
 
 @pytest.mark.parametrize("where", HALVES)
 def test_half_of_a_surrogate_pair_from_a_model(turns: TurnStage, either: Emulator, where: str) -> None:
+    assert_half_a_pair_harms_nothing(turns, either, where)
+
+
+@pytest.mark.parametrize("where", HALVES)
+def test_half_of_a_surrogate_pair_in_a_stream(turns: TurnStage, stream: StreamEnvironment, where: str) -> None:
+    turns.reset()
+    assert_half_a_pair_harms_nothing(turns, stream, where)
+
+
+def assert_half_a_pair_harms_nothing(turns: TurnStage, environment: Environment, where: str) -> None:
     reply = HALVES[where]
     turns.model.script = (lambda _: reply) if isinstance(reply, Reply) else reply
     session_id = new_id()
-    answer = either.invoke(ask(session_id, "Hello")).answer
-    assert answer["status"] == 200
+    answer = environment.invoke(ask(session_id, "Hello")).answer
+    assert answer["status"] == 200, answer
     answer["answer"].encode()
-    for item in turns.assert_goes_on(either, session_id, mended=True):
+    for item in turns.assert_goes_on(environment, session_id, mended=True):
         str(item).encode()
+
+
+@pytest.fixture(scope="module", params=PROVIDERS)
+def stream(request: pytest.FixtureRequest, turns: TurnStage) -> Iterator[StreamEnvironment]:
+    with turns.streaming(MODEL_PROVIDER=request.param) as running:
+        yield running
+
+
+def test_a_handoff_is_kept_and_the_session_goes_on(turns: TurnStage, either: Emulator) -> None:
+    turns.model.script = by_turn(calls("transfer_to_helper"), calls("pay", amount=1), says("I have paid for you."))
+    session_id = new_id()
+    assert either.invoke(ask(session_id, "Pay, or have it paid.")).answer.get("answer") == "I have paid for you."
+    assert turns.effects.of("pay") == 1
+    assert kinds(turns.assert_goes_on(either, session_id)).count("function_call_output") == 2
+
+
+def test_a_tool_that_fails_is_told_to_the_model_and_runs_once(turns: TurnStage, either: Emulator) -> None:
+    turns.model.script = by_turn(calls("fail", text="x") + calls("pay", amount=1), says("It failed."))
+    session_id = new_id()
+    assert either.invoke(ask(session_id, "Fail.")).answer.get("answer") == "It failed."
+    assert (turns.effects.of("fail"), turns.effects.of("pay")) == (1, 1)
+    turns.assert_goes_on(either, session_id)
+
+
+def test_two_hundred_calls_at_once_have_two_hundred_effects(turns: TurnStage, either: Emulator) -> None:
+    step = calls("pay", amount=0)
+    for amount in range(1, 200):
+        step += calls("pay", amount=amount)
+    turns.model.script = by_turn(step, says("All is paid."))
+    request = ask(new_id(), "Pay all.", idempotency_key="k")
+    first = either.invoke(request).answer
+    assert (first["status"], first.get("answer")) == (200, "All is paid.")
+    assert either.invoke(request).answer == first
+    assert turns.effects.of("pay") == 200
+    paid = {f"paid {amount}" for amount in range(200)}
+    assert set(outputs(history(either, request["session_id"]))) == paid
+    turns.assert_goes_on(either, request["session_id"])
 
 
 def test_a_pair_that_a_stream_divides_is_whole(turns: TurnStage, streaming: Client) -> None:

@@ -6,15 +6,18 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import subprocess
 import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
+from openai_agents_session.turns import INTERRUPTED
+from tests.support.agent import until
 from tests.support.turns import (
+    STREAMED,
     WARM_UP,
     TurnStage,
     ask,
@@ -26,7 +29,7 @@ from tests.support.turns import (
     turn_stage,
     warm_up,
 )
-from tools.emulation import faults
+from tools.emulation import faults, rie
 from tools.emulation.effects import When
 from tools.emulation.proxy import FaultProxy
 from tools.emulation.rie import Emulator, FunctionError, processes_of
@@ -37,6 +40,9 @@ FOLLOW_UPS: tuple[FollowUp, ...] = ("continue", "the same message", "the same ke
 SAMPLE = 10
 TIMEOUT_SECONDS = 8
 ANSWER = "All is paid."
+LARGE = "".join(f"{number} is {hashlib.sha256(str(number).encode()).hexdigest()}. " for number in range(9_000))
+"""680 KB that deflate to more than the 400 KB of an item."""
+WHEN: tuple[Literal["before", "after"], ...] = ("before", "after")
 NOTHING_TO_CONTINUE = 409
 
 
@@ -109,7 +115,14 @@ def three_payments(asked: Asked) -> Any:
     return by_turn(step, says(ANSWER))(asked)
 
 
-async def count_requests(table: Table) -> int:
+def large_answer(asked: Asked) -> Any:
+    """A tool, then an answer that no item holds."""
+    if asked.said == WARM_UP:
+        return says("Warm.")
+    return by_turn(calls("pay", f"call_{mark(asked.said)}", amount=1), says(LARGE))(asked)
+
+
+async def count_requests(table: Table, answered: str = ANSWER, effects: int = 3) -> int:
     """How many requests to the store a turn makes that nothing happens to."""
     with table.turns.environment(turn_seconds=60) as environment:
         await asyncio.to_thread(warm_up, environment)
@@ -117,15 +130,16 @@ async def count_requests(table: Table) -> int:
         table.direct.effects.reset()
         request = ask("undisturbed", "Pay three, undisturbed.", idempotency_key="k")
         answer = (await asyncio.to_thread(environment.invoke, request)).answer
-        assert (answer["status"], answer["answer"]) == (200, ANSWER), answer
-        assert len(table.direct.effects.happened) == 3
+        assert (answer["status"], answer["answer"]) == (200, answered), answer
+        assert len(table.direct.effects.happened) == effects
         return len(table.proxy.records)
 
 
-async def die(table: Table, trial: Trial) -> None:
+async def die(table: Table, trial: Trial, *, streamed: bool = False) -> None:
     """Take a turn in an environment of its own, which is killed at the trial's moment."""
     moment = trial.moment
-    with table.turns.environment(turn_seconds=TIMEOUT_SECONDS) as environment:
+    begin = table.turns.streaming if streamed else table.turns.environment
+    with begin(turn_seconds=TIMEOUT_SECONDS) as environment:
         await asyncio.to_thread(warm_up, environment)
         died = threading.Event()
 
@@ -187,21 +201,31 @@ def chosen(trials: list[Trial], *, exhaustive: bool) -> list[Trial]:
 async def test_what_is_killed_is_dead_and_has_no_effects_any_more(table: Table) -> None:
     with table.direct.environment() as environment:
         await asyncio.to_thread(warm_up, environment)
-        processes = processes_of(environment.process_id)
-        assert len(processes) == 2  # the emulator and the function's runtime
+        session = environment.process_id
+        assert len(processes_of(session)) == 2  # the emulator and the function's runtime
         table.direct.model.script = by_turn(calls("pay", amount=1), calls("pay", amount=2), says(ANSWER))
         table.direct.effects.on(1, "after", environment.kill)
         with pytest.raises((OSError, FunctionError, ValueError)):
             await asyncio.to_thread(environment.invoke, ask("dead", "Pay."))
-        assert [process for process in processes if Path(f"/proc/{process}/exe").exists()] == []
+        environment.kill()  # the caller may hear of it before the kill is done: this waits for it
+        assert processes_of(session) == []
         await asyncio.sleep(1)
         assert len(table.direct.effects.happened) == 1
         assert len(table.direct.model.seen) == 2  # the warm-up's and the first
 
 
-@pytest.mark.timeout(900)
+def test_nothing_of_an_environment_lives_on_that_starts_what_was_killed_again() -> None:
+    again = "while :; do sleep 60 & wait; done"
+    parent = subprocess.Popen(["/bin/sh", "-c", again], start_new_session=True)
+    assert until(10, lambda: len(processes_of(parent.pid)) == 2)
+    rie._kill_session(parent)
+    assert processes_of(parent.pid) == []
+
+
+@pytest.mark.timeout(3600)
+@STREAMED
 async def test_a_turn_that_is_killed_anywhere_has_every_effect_at_most_once(
-    table: Table, request: pytest.FixtureRequest, record_property: Any
+    table: Table, request: pytest.FixtureRequest, record_property: Any, streamed: bool
 ) -> None:
     table.direct.model.script = three_payments
     requests = await count_requests(table)
@@ -212,7 +236,7 @@ async def test_a_turn_that_is_killed_anywhere_has_every_effect_at_most_once(
     sample = chosen(trials, exhaustive=request.config.getoption("--exhaustive"))
     record_property("sample", f"{len(sample)} of {len(trials)} trials")
     for trial in sample:
-        await die(table, trial)
+        await die(table, trial, streamed=streamed)
     wrong: list[str] = []
     with table.direct.environment(turn_seconds=60) as environment:
         await asyncio.to_thread(warm_up, environment)
@@ -239,3 +263,33 @@ async def test_an_answer_of_the_store_that_is_lost_changes_nothing(table: Table)
             table.proxy.reset()
             wrong += await asyncio.to_thread(violations, table, trial, other)
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.timeout(1200)
+async def test_a_large_answer_whose_environment_is_killed_is_given_again_under_its_key(
+    table: Table, request: pytest.FixtureRequest, record_property: Any
+) -> None:
+    table.direct.model.script = large_answer
+    requests = await count_requests(table, LARGE, effects=1)
+    table.direct.effects.reset()
+    trials = [
+        Trial(Moment("store", number, when), "the same key") for number in range(1, requests + 1) for when in WHEN
+    ]
+    exhaustive = request.config.getoption("--exhaustive")
+    sample = trials if exhaustive else trials[-6:]  # the parts of the answer, and the head that ends the turn
+    record_property("sample", f"{len(sample)} of {len(trials)} trials")
+    for trial in sample:
+        await die(table, trial)
+    with table.direct.environment(turn_seconds=60) as environment:
+        await asyncio.to_thread(warm_up, environment)
+        for trial in sample:
+            table.direct.model.script = large_answer
+            answers = [await asyncio.to_thread(invoke_when_free, environment, trial.request) for _ in range(2)]
+            assert answers[0] == answers[1], trial
+            assert (answers[0]["status"], answers[0].get("answer")) == (200, LARGE), trial
+            items = await asyncio.to_thread(history, environment, trial.session_id)
+            assert said(items) == [trial.request["message"]]
+            assert outputs(items) in (["paid 1"], [INTERRUPTED]), trial
+            await asyncio.to_thread(table.direct.assert_goes_on, environment, trial.session_id)
+    paid = [effect.call_id for effect in table.direct.effects.happened]
+    assert len(set(paid)) == len(paid)

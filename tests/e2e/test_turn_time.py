@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.agent import until
-from tests.support.turns import TurnStage, ask, new_id, said
+from tests.support.turns import STREAMED, TurnStage, ask, new_id, said
 from tools.emulation import faults
 from tools.emulation.proxy import FaultProxy
 from tools.emulation.rie import Emulator, processes_of
-from tools.emulation.strict_faults import Hang
+from tools.emulation.strict_faults import Broken, Hang
 from tools.emulation.strict_script import Reply, by_turn, calls, says
 
 SECONDS = 6
@@ -25,9 +27,13 @@ def blocking(count: int, seconds: float = 90) -> Reply:
 
 
 @pytest.mark.parametrize("provider", ["openai", "compatible"])
-def test_a_model_that_hangs_is_given_up_in_time_and_can_be_asked_again(turns: TurnStage, provider: str) -> None:
-    with turns.warm(turn_seconds=SECONDS, MODEL_PROVIDER=provider) as one:
-        turns.model.script = by_turn(calls("pay", amount=1), Hang())
+@pytest.mark.parametrize("hang", [Hang(), Broken(events=3, hangs=True)], ids=["silent", "in the middle"])
+@STREAMED
+def test_a_model_that_hangs_is_given_up_in_time_and_can_be_asked_again(
+    turns: TurnStage, provider: str, hang: Any, streamed: bool
+) -> None:
+    with turns.warm(turn_seconds=SECONDS, MODEL_PROVIDER=provider, streamed=streamed) as one:
+        turns.model.script = by_turn(calls("pay", amount=1), hang)
         session_id = new_id()
         stopped = one.invoke(ask(session_id, "Pay."))
         assert (stopped.answer["status"], stopped.answer.get("code")) == (504, "model_timeout")
@@ -65,6 +71,23 @@ def test_an_environment_whose_tools_hold_too_many_threads_ends_after_its_answer(
         turns.model.reset()
         answer = one.invoke(ask(new_id(), "Hello")).answer
         assert (answer["status"], answer.get("answer")) == (200, "You said: Hello")
+
+
+def test_a_streaming_server_whose_tools_hold_too_many_threads_begins_anew_in_its_place(turns: TurnStage) -> None:
+    with turns.streaming(turn_seconds=SECONDS) as one:
+        turns.reset()
+        process = one.process_id
+        turns.model.script = by_turn(blocking(40), says("Never said."))
+        session_id = new_id()
+        assert one.invoke(ask(session_id, "Block.")).answer["status"] == 504
+        turns.model.reset()
+        one.turn_seconds = 60  # the start of the new process is within the time of the invocation that meets it
+        for _ in range(5):  # at once: the first ones are still served by the old process, or wait for the new one
+            assert one.invoke(ask(new_id(), "Hello")).answer["status"] == 200
+        assert until(10, lambda: "EnvironmentsEnded" in one.log), one.log
+        assert one.process_id == process
+        assert len(list(Path(f"/proc/{process}/task").iterdir())) < 17
+        turns.assert_goes_on(one, session_id)
 
 
 def test_an_environment_goes_on_while_its_tools_come_back(turns: TurnStage) -> None:

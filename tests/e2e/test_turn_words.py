@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from openai_agents_session.turns import INTERRUPTED
 from tests.support.agent import event
-from tests.support.turns import TurnStage, ask, go_on, history, new_id, said
+from tests.support.turns import STREAMED, TurnStage, ask, go_on, history, new_id, outputs, said
 from tools.emulation import strict_faults
 from tools.emulation.rie import Emulator
 from tools.emulation.strict_errors import rate_limited
-from tools.emulation.strict_script import Script, by_turn, calls, refuses, says
+from tools.emulation.strict_script import Script, by_turn, calls, calls_with, refuses, says
 
 MAX_MODEL_CALLS = 10
 
@@ -29,6 +30,23 @@ def test_input_that_a_guardrail_blocked_does_not_reach_the_model_in_the_next_tur
     assert "FORBIDDEN" not in json.dumps([seen.body for seen in turns.model.seen])
     assert said(history(one, session_id)) == ["Good morning.", "Good evening."]
     assert one.invoke(go_on(session_id)).answer["status"] == 409
+
+
+@STREAMED
+def test_a_guardrail_that_trips_late_blocks_the_message_and_what_was_done_for_it_stays_known(
+    turns: TurnStage, streamed: bool
+) -> None:
+    with turns.warm(streamed=streamed) as one:
+        turns.model.script = by_turn(calls("pay", amount=1), says("Paid.").late(3))
+        request = ask(new_id(), "FORBIDDEN, which is noticed LATE.", idempotency_key="k")
+        for _ in range(2):
+            blocked = one.invoke(request).answer
+            assert (blocked["status"], blocked.get("code")) == (422, "input_blocked")
+        assert turns.effects.of("pay") == 1
+        turns.model.seen.clear()
+        items = turns.assert_goes_on(one, request["session_id"])
+        assert "FORBIDDEN" not in json.dumps([items, [seen.body for seen in turns.model.seen]])
+        assert outputs(items) in (["paid 1"], [INTERRUPTED])
 
 
 def test_blocked_input_is_blocked_again_when_it_is_repeated(turns: TurnStage, one: Emulator) -> None:
@@ -101,9 +119,22 @@ def test_a_queue_repeats_what_may_get_better(turns: TurnStage, one: Emulator, na
 
 
 @pytest.mark.parametrize("level", ["DEBUG", "INFO"])
-def test_no_text_of_anybody_is_logged_at_any_level(turns: TurnStage, level: str) -> None:
-    texts = ["Q-7731", "A-7732", "sk-test", "R-7734", "F-7735 FORBIDDEN", "B-7736", "E-7737", "SECRET S-7738"]
-    with turns.environment(LOG_LEVEL=level, POWERTOOLS_LOG_LEVEL=level, LOG_CONTENT="false") as one:
+@STREAMED
+def test_no_text_of_anybody_is_logged_at_any_level(turns: TurnStage, level: str, streamed: bool) -> None:
+    texts = [
+        "T-7739",
+        "N-7740",
+        "Q-7731",
+        "A-7732",
+        "sk-test",
+        "R-7734",
+        "F-7735 FORBIDDEN",
+        "B-7736",
+        "E-7737",
+        "SECRET S-7738",
+    ]
+    begin = turns.streaming if streamed else turns.environment
+    with begin(LOG_LEVEL=level, POWERTOOLS_LOG_LEVEL=level, LOG_CONTENT="false") as one:
         turns.reset()
         scripts: list[tuple[str, Script]] = [
             ("Q-7731", by_turn(calls("look_up", key="R-7734"), says("A-7732"))),
@@ -113,6 +144,10 @@ def test_no_text_of_anybody_is_logged_at_any_level(turns: TurnStage, level: str)
             ("Q-7731", lambda _: strict_faults.Raw(400, b'{"error": {"message": "E-7737", "code": "E-7737"}}')),
             ("Q-7731", lambda _: strict_faults.Raw(200, b'{"output": "E-7737", "choices": "E-7737"}')),
             ("Q-7731", lambda _: calls("no_such_tool", key="R-7734")),
+            ("Q-7731", by_turn(calls("fail", text="T-7739"), says("A-7732"))),
+            ("Q-7731", by_turn(calls_with("pay", '{"amount": "N-7740"}'), says("A-7732"))),
+            ("Q-7731", by_turn(calls_with("N-7740", "N-7740"), strict_faults.Broken(says("A-7732")))),
+            ("Q-7731", lambda _: calls("refund", order="R-7734")),
         ]
         for message, script in scripts:
             turns.model.script = script

@@ -80,6 +80,7 @@ CHANGES: dict[str, tuple[str, dict[str, str], Callable[[dict[str, Any]], Any] | 
     "ApiBurstLimit": ("9", {}, None),
     "WebAdapterLayerArn": ("{layer}", {}, None),
     "ServePage": ("true", WEB_ADAPTER, None),
+    "AllowedOrigins": ("https://www.example.com", {}, None),
     "TableKmsKeyArn": (KEY, {}, None),
     "KmsKeyArn": (KEY, {}, None),
     "OpenAIKeyKmsKeyArn": (KEY, KEY_IN_SECRET, None),
@@ -115,7 +116,7 @@ def test_a_changed_parameter_publishes_a_version_and_moves_the_alias(changing: S
     changing.update(**(needs | {name: value}))
     assert int(changing.version) > int(before)
     parameters = json.loads(variable("STACK_PARAMETERS")(changing.configuration))
-    assert parameters[name] == (value.split(",") if name == "JwtAudience" else value)
+    assert parameters[name] == (value.split(",") if name in ("JwtAudience", "AllowedOrigins") else value)
     if shown:
         assert str(shown(changing.configuration)) == value
 

@@ -8,11 +8,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tools.bench import chart, contenders, report, runner, workloads
+from tools.bench import agent_turns, chart, contenders, report, runner, workloads
 from tools.bench.runner import Plan, Run
 from tools.bench.workloads import Workload
 from tools.emulation import engines
 from tools.emulation.engines import Engine
+from tools.emulation.meter import Bill
 
 CHAT = replace(workloads.chat(24), name="test-chat")
 PLAN = Plan(delayed=((3, 4),), compared=(17, 20), read_after=(24,), read_latency_seconds=0.2)
@@ -108,3 +109,14 @@ async def test_measurements_survive_json_and_become_a_report_and_a_chart(
     assert "× floor" in report.tables(again)
     drawing = ElementTree.fromstring(chart.draw(again))  # noqa: S314 - it was drawn here
     assert any(contenders.WARM.title in (text.text or "") for text in drawing.iter("{http://www.w3.org/2000/svg}text"))
+
+
+async def test_a_turn_of_the_agent_is_counted_and_becomes_a_row_of_the_report() -> None:
+    turns = agent_turns.TURNS[:1] + agent_turns.TURNS[4:5]
+    bills = await agent_turns.measure(turns, measured=2)
+    again = [Bill.from_json(bill.to_json()) for bill in bills]
+    assert again == bills
+    plain, effectful = bills
+    assert plain.by_operation["PutItem"] >= 2 * 2
+    assert effectful.by_operation["PutItem"] >= plain.by_operation["PutItem"] + 2 * (1 + 1)
+    assert agent_turns.table(again, turns, measured=2)[0][:2] == ["no tools", f"{plain.requests / 2:.2f}"]

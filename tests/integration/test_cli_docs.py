@@ -16,7 +16,7 @@ from openai_agents_session import DynamoDBSession, StorageOptions
 from openai_agents_session.conversations import Conversation, Usage
 from openai_agents_session.runs import PendingCall, PendingRuns
 from tests.support.operating import World, create_table, environment, message
-from tools.emulation.engines import Engine
+from tools.emulation import engines
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "operating.md"
 BLOCK = re.compile(r"(?P<mark><!-- needs: [^>]+ -->\n)?```console\n(?P<text>.*?)```", re.DOTALL)
@@ -68,10 +68,11 @@ async def prepare(client: Any) -> None:
 
 
 @pytest.fixture
-def where(start_engine: Callable[[str], Engine]) -> dict[str, str]:
+def where() -> Iterator[dict[str, str]]:
+    """The environment of an engine of its own: others may have a table of that name in the shared one."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    started = start_engine("dynoxide")
-    return os.environ | environment(started.endpoint_url, TABLE) | {"PATH": path, "COLUMNS": "118"}
+    with engines.start("dynoxide") as started:
+        yield os.environ | environment(started.endpoint_url, TABLE) | {"PATH": path, "COLUMNS": "118"}
 
 
 def blocks(text: str) -> Iterator[tuple[str, list[str]]]:
@@ -98,28 +99,24 @@ async def test_the_document_shows_what_the_command_prints(
     client = await connect(where["AWS_ENDPOINT_URL_DYNAMODB"])
     for name in (TABLE, "another-table"):
         await create_table(client, name)
-    try:
-        await prepare(client)
-        for command, shown in blocks(DOCUMENT.read_text()):
-            done = subprocess.run(
-                ["bash", "-c", command],
-                env=where,
-                cwd=tmp_path,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                check=False,
-                timeout=100,
-            )
-            printed = done.stdout.decode()
-            if "WRITE" in os.environ:
-                print(f"$ {command}\n{printed}")
-            lines = {normal(line) for line in printed.splitlines()}
-            for line in shown:
-                if line.strip() != "...":
-                    assert normal(line) in lines, f"{command}: {line!r} is not in\n{printed}"
-    finally:
-        for name in (TABLE, "another-table"):
-            await client.delete_table(TableName=name)
+    await prepare(client)
+    for command, shown in blocks(DOCUMENT.read_text()):
+        done = subprocess.run(
+            ["bash", "-c", command],
+            env=where,
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+            timeout=100,
+        )
+        printed = done.stdout.decode()
+        if "WRITE" in os.environ:
+            print(f"$ {command}\n{printed}")
+        lines = {normal(line) for line in printed.splitlines()}
+        for line in shown:
+            if line.strip() != "...":
+                assert normal(line) in lines, f"{command}: {line!r} is not in\n{printed}"
 
 
 @pytest.mark.timeout(300)

@@ -40,9 +40,17 @@ class Terminal:
         """Start it. What it leaves running becomes a child of this process."""
         ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self._before = children()
+        # A signal that came before the program is there would be lost: it is put off until then.
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         self._process_id, self._terminal = pty.fork()
-        if self._process_id == 0:
+        if self._process_id:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
+            while os.tcgetpgrp(self._terminal) != self._process_id:  # until then, Ctrl-C has nobody to go to
+                time.sleep(0.001)
+        else:
             try:
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
+                signal.pthread_sigmask(signal.SIG_SETMASK, held)
                 os.chdir(self._folder)
                 os.execvpe(self._command[0], self._command, self._environ)  # noqa: S606 - a terminal's process
             finally:

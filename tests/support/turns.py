@@ -17,7 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.support.agent import Stage, agent_stage, until
+from tests.support.streamed import StreamEnvironment
 from tools.emulation import rie
 from tools.emulation.effects import Effects
 from tools.emulation.rie import Emulator
@@ -29,6 +32,10 @@ COME_AGAIN = (409, 503)
 WARM_UP = "warm up"
 START_SECONDS = 60
 """What the start may take beside the turn, on a machine that is busy; the emulator counts it in."""
+STREAMED = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+"""The two functions."""
+
+Environment = Emulator | StreamEnvironment
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,11 @@ class TurnStage:
             **variables: More environment variables, or others.
         """
         folders = [TURN_FUNCTION, rie.built_layer()]
-        told = {
+        environ = self._variables(turn_seconds) | variables
+        return Emulator("handler.handler", folders, environ, timeout_seconds=turn_seconds + START_SECONDS)
+
+    def _variables(self, turn_seconds: int) -> dict[str, str]:
+        return self.stage.variables | {
             "MODEL_PROVIDER": "openai",
             "MODEL_BASE_URL": self.model.base_url,
             "OPENAI_API_KEY": "sk-test",
@@ -61,13 +72,16 @@ class TurnStage:
             "LEASE_WAIT_SECONDS": "0.2",
             "TURN_SECONDS": str(turn_seconds),
         }
-        environ = self.stage.variables | told | variables
-        return Emulator("handler.handler", folders, environ, timeout_seconds=turn_seconds + START_SECONDS)
+
+    def streaming(self, *, turn_seconds: int = 60, **variables: str) -> StreamEnvironment:
+        """The same of the function that streams."""
+        folders = [TURN_FUNCTION, rie.built_layer()]
+        return StreamEnvironment(folders, self._variables(turn_seconds) | variables, turn_seconds)
 
     @contextmanager
-    def warm(self, **settings: Any) -> Iterator[Emulator]:
+    def warm(self, *, streamed: bool = False, **settings: Any) -> Iterator[Environment]:
         """An environment that has served a turn: what follows is not about importing."""
-        with self.environment(**settings) as environment:
+        with (self.streaming if streamed else self.environment)(**settings) as environment:
             self.reset()
             warm_up(environment)
             self.reset()
@@ -78,7 +92,7 @@ class TurnStage:
         self.model.reset()
         self.effects.reset()
 
-    def assert_goes_on(self, environment: Emulator, session_id: str, *, mended: bool = False) -> list[Any]:
+    def assert_goes_on(self, environment: Environment, session_id: str, *, mended: bool = False) -> list[Any]:
         """The session is as sessions have to be after anything that happened: readable, and good for another turn.
 
         Args:
@@ -105,7 +119,7 @@ def turn_stage() -> Iterator[TurnStage]:
         yield TurnStage(stage, model, effects)
 
 
-def warm_up(environment: Emulator) -> None:
+def warm_up(environment: Environment) -> None:
     """Let an environment serve a turn; a short time may be over before the first one is."""
     served = until(90, lambda: environment.invoke(ask(new_id(), WARM_UP, idempotency_key="k")).answer["status"] == 200)
     assert served, environment.log
@@ -126,14 +140,14 @@ def go_on(session_id: str, **more: Any) -> dict[str, Any]:
     return {"session_id": session_id, "action": "continue", **more}
 
 
-def history(environment: Emulator, session_id: str) -> list[Any]:
+def history(environment: Environment, session_id: str) -> list[Any]:
     """A session's items."""
     request = {"session_id": session_id, "action": "history", "limit": 1000}
     items: list[Any] = environment.invoke(request).answer["items"]
     return items
 
 
-def invoke_when_free(environment: Emulator, request: Any, seconds: float = 30) -> Any:
+def invoke_when_free(environment: Environment, request: Any, seconds: float = 30) -> Any:
     """Call again for as long as another turn holds the session, as a client that heeds Retry-After does."""
     deadline = time.monotonic() + seconds
     while True:

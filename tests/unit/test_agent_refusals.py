@@ -22,6 +22,8 @@ STATUS: dict[type[errors.SessionError], int] = {
     errors.InvalidInputError: 400,
     errors.InvalidItemError: 400,
     errors.WrongOwnerError: 404,
+    errors.SessionNotFoundError: 404,
+    errors.SessionExistsError: 409,
     errors.LeaseUnavailableError: 409,
     errors.LeaseLostError: 409,
     errors.RunNotPendingError: 409,
@@ -35,6 +37,7 @@ RAISED = {
     errors.EventLoopError,
     errors.CorruptSessionError,
     errors.TableNotFoundError,
+    errors.IndexNotFoundError,
     errors.AccessDeniedError,
 }
 BASES = {errors.SessionError, errors.LeaseError, errors.StorageError}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -62,6 +63,18 @@ def test_half_of_a_pair_that_is_escaped_in_arguments_is_replaced() -> None:
     assert json.loads(clean_arguments('{"key": "\\ud83d"}')) == {"key": "\ufffd"}
 
 
+@pytest.mark.parametrize("name", ["functions.pay", "pay now", "pay\ufffd", LOW, "", "ü" * 200, None])
+def test_the_name_of_a_tool_that_there_is_not_is_sent_in_characters_that_names_may_have(name: Any) -> None:
+    [_, call, output] = sendable([USER, CALL | {"name": name}, OUTPUT])
+    assert re.fullmatch("[a-zA-Z0-9_-]{1,64}", call["name"])
+    assert output == OUTPUT
+
+
+@pytest.mark.parametrize("name", ["pay", "a-b_C9", "x" * 128])
+def test_a_name_that_a_tool_may_have_is_sent_as_it_is(name: str) -> None:
+    assert sendable([USER, CALL | {"name": name}, OUTPUT])[1]["name"] == name
+
+
 def test_a_history_that_is_valid_is_sent_as_it_is() -> None:
     history = [USER, REASONING, CALL, OUTPUT, MESSAGE, USER]
     assert sendable(history) == history
@@ -97,3 +110,10 @@ def test_arguments_that_are_no_json_object_are_sent_in_one(arguments: Any) -> No
 
 def test_what_is_no_item_is_left_to_the_provider() -> None:
     assert sendable(["text", 3]) == ["text", 3]
+
+
+def test_what_a_provider_compacted_is_sent_back_as_it_is() -> None:
+    """OpenAI's own compaction puts an item into the history that means something to it alone."""
+    compacted = {"type": "compaction", "id": "cmp_1", "encrypted_content": "gAAA", "created_by": "server"}
+    items = [{"role": "user", "content": "Hello"}, compacted, {"role": "user", "content": "And now?"}]
+    assert sendable(items) == items

@@ -12,9 +12,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from openai_agents_session import EventLoopError, InvalidInputError
 from openai_agents_session.environment import EnvironmentSettings, ExecutionEnvironment
 
 SETTINGS = EnvironmentSettings("sessions", "eu-central-1", endpoint_url="http://127.0.0.1:9")
@@ -60,7 +62,7 @@ def test_settings_come_from_variables_and_an_empty_one_counts_as_unset(
     ],
 )
 def test_a_wrong_variable_is_named(wrong: dict[str, str], name: str) -> None:
-    with pytest.raises(ValueError, match=name):
+    with pytest.raises(InvalidInputError, match=name):
         EnvironmentSettings.from_environ(VARIABLES | wrong)
 
 
@@ -99,7 +101,7 @@ def test_run_inside_a_running_loop_is_refused_without_leaking_the_coroutine(envi
     async def inner() -> None:
         pytest.fail("must not start")
 
-    with pytest.raises(RuntimeError, match="already running"):
+    with pytest.raises(EventLoopError, match="already running"):
         environment.run(outer())
     gc.collect()  # a coroutine never awaited would warn now, and warnings fail the suite
 
@@ -108,7 +110,7 @@ def test_the_client_is_refused_to_another_loop(environment: ExecutionEnvironment
     async def elsewhere() -> None:
         await environment.client()
 
-    with pytest.raises(RuntimeError, match="another event loop"):
+    with pytest.raises(EventLoopError, match="another event loop"):
         asyncio.run(elsewhere())
 
 
@@ -261,3 +263,36 @@ def test_after_close_it_can_be_used_again(environment: ExecutionEnvironment) -> 
     environment.close()
     environment.close()
     assert environment.run(client()) is not first
+
+
+def test_what_belongs_to_the_environment_outlives_an_invocation() -> None:
+    """Tasks made in `lasting`, and those that they make, go on; what an invocation leaves otherwise is cancelled."""
+    environment = ExecutionEnvironment(SETTINGS)
+    kept: list[asyncio.Task[Any]] = []
+    closed: list[str] = []
+
+    async def serve() -> None:
+        kept.append(asyncio.create_task(asyncio.Event().wait()))
+        await asyncio.Event().wait()
+
+    async def first() -> None:
+        with environment.lasting():
+            kept.append(asyncio.create_task(serve()))
+        kept.append(asyncio.create_task(asyncio.Event().wait()))
+        await asyncio.sleep(0)
+
+        async def close() -> None:
+            closed.append("closed")
+
+        environment.on_close(close)
+
+    async def nothing() -> None: ...
+
+    environment.run(first())
+    environment.run(nothing())
+    serving, left, inner = kept
+    assert [task.done() for task in (serving, left, inner)] == [False, True, False]
+    environment.close()
+    assert closed == ["closed"]
+    assert serving.cancelled()
+    assert inner.cancelled()

@@ -16,10 +16,11 @@ import time
 from collections.abc import Sequence
 
 from tools import interrupts
-from tools.bench import chart, contenders, report, runner, workloads
+from tools.bench import agent_turns, chart, contenders, report, runner, workloads
 from tools.bench.contenders import ROOT, Contender
 from tools.bench.runner import Plan, Run
 from tools.bench.workloads import Workload
+from tools.emulation.meter import Bill
 
 RESULTS = runner.FOLDER / "results.json"
 DOCS = ROOT / "docs"
@@ -33,7 +34,10 @@ def main() -> int:
     """Run what the command line asks for; the exit code is 1 if a target was missed or a contender is not installed."""
     arguments = _arguments()
     if arguments.render:
-        return _publish([Run.from_json(record) for record in json.loads(RESULTS.read_text())])
+        stored = json.loads(RESULTS.read_text())
+        return _publish(
+            [Run.from_json(run) for run in stored["runs"]], [Bill.from_json(bill) for bill in stored["turns"]]
+        )
     chosen = [each for each in contenders.ALL if not arguments.only or each.name in arguments.only]
     if missing := [each.name for each in chosen if not each.is_there]:
         print(f"not installed: {', '.join(missing)} (make bench installs them)", file=sys.stderr)
@@ -42,8 +46,10 @@ def main() -> int:
     if arguments.quick or arguments.only:
         print(report.tables(runs))
         return 0
-    RESULTS.write_text(json.dumps([run.to_json() for run in runs]))
-    return _publish(runs)
+    turns = asyncio.run(agent_turns.measure())
+    stored = {"runs": [run.to_json() for run in runs], "turns": [bill.to_json() for bill in turns]}
+    RESULTS.write_text(json.dumps(stored))
+    return _publish(runs, turns)
 
 
 def measure(chosen: Sequence[Contender], conversations: Sequence[Workload], plan: Plan) -> list[Run]:
@@ -59,11 +65,11 @@ def measure(chosen: Sequence[Contender], conversations: Sequence[Workload], plan
     return runs
 
 
-def _publish(runs: Sequence[Run]) -> int:
+def _publish(runs: Sequence[Run], turns: Sequence[Bill]) -> int:
     DOCS.mkdir(exist_ok=True)
     (DOCS / "bench.svg").write_text(chart.draw(runs))
-    (DOCS / "bench.md").write_text(report.document(runs))
-    print(report.tables(runs))
+    (DOCS / "bench.md").write_text(report.document(runs, turns))
+    print(report.tables(runs), report.turn_table(turns), sep="\n\n")
     return 0 if all(target.met for target in report.targets(runs)) else 1
 
 

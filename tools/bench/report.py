@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from tools.bench import contenders, prose, workloads
+from tools.bench import agent_turns, contenders, prose, workloads
 from tools.bench.contenders import Contender
 from tools.bench.runner import Measure, Plan, Run
+from tools.emulation.meter import Bill
 
 MILLION = 1_000_000
 LENGTHS = {"chat": (20, 100, 200, 1000), "tools": (100, 200), "ciphertext": (200,)}
@@ -205,8 +206,18 @@ def tables(runs: Sequence[Run]) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def document(runs: Sequence[Run]) -> str:
-    """The whole of docs/bench.md."""
+def turn_table(bills: Sequence[Bill]) -> str:
+    """What the turns of ``agent_turns`` cost."""
+    return _table(agent_turns.HEADER, agent_turns.table(bills))
+
+
+def document(runs: Sequence[Run], turns: Sequence[Bill]) -> str:
+    """The whole of docs/bench.md.
+
+    Args:
+        runs: The contenders' conversations.
+        turns: What the turns of ``agent_turns`` cost.
+    """
     results = Results(runs)
     return _TEMPLATE.read_text().format(
         targets=_target_table(runs),
@@ -214,6 +225,7 @@ def document(runs: Sequence[Run]) -> str:
         tools=_cost_table(results, "tools"),
         ciphertext=_cost_table(results, "ciphertext"),
         counts=_count_table(results, 200),
+        turns=turn_table(turns),
         write_units=_write_unit_table(results),
         times=_time_table(results),
         failures=_failures(results),

@@ -83,6 +83,7 @@ class Emulator:
         self._process: subprocess.Popen[bytes] | None = None
         self._port = 0
         self._calling = threading.Lock()
+        self._ending = threading.Lock()
         self._output: IO[bytes] | None = None
         self._log = ""
 
@@ -116,13 +117,14 @@ class Emulator:
             return Invocation(_answer(body), time.monotonic() - began)
 
     def kill(self) -> None:
-        """End the environment at once, as it stands."""
-        process, self._process = self._process, None
-        if process:
-            _kill_session(process)
-        self._log, output, self._output = self.log, self._output, None
-        if output:
-            output.close()
+        """End the environment at once, as it stands. It is dead when this returns, also if another thread is at it."""
+        with self._ending:
+            process, self._process = self._process, None
+            if process:
+                _kill_session(process)
+            self._log, output, self._output = self.log, self._output, None
+            if output:
+                output.close()
 
     @property
     def process_id(self) -> int:
@@ -252,25 +254,30 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _kill_session(process: subprocess.Popen[bytes]) -> None:
-    """End a process and all that it started.
+    """End a process and all that it started, and wait until none of it runs.
 
     The emulator gives the runtime a process group of its own. Killed by its group alone, the runtime would live on,
-    finish its invocation and have its effects; the session is what the two have in common.
+    finish its invocation and have its effects; the session is what the two have in common. The emulator goes first: it
+    would start another runtime in the place of one that has died.
+
+    Raises:
+        RuntimeError: Something of it still runs.
     """
-    members = processes_of(process.pid)
-    for member in members:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(member, signal.SIGKILL)
-    process.wait()
     deadline = time.monotonic() + _START_SECONDS
-    while processes_of(process.pid) and time.monotonic() < deadline:
+    while members := processes_of(process.pid):
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"the processes {members} do not end")
+        for member in members:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(member, signal.SIGKILL)
         time.sleep(0.005)
+    process.wait()
 
 
 def processes_of(session: int) -> list[int]:
-    """The processes of a session that still run, its leader last."""
+    """The processes of a session that still run, its leader first."""
     found = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and _runs_in(entry, session)]
-    return sorted(found, key=lambda member: member == session)
+    return sorted(found, key=lambda member: member != session)
 
 
 def _runs_in(entry: Path, session: int) -> bool:

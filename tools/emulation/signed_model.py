@@ -15,6 +15,7 @@ import hmac
 import io
 import json
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import quote
@@ -58,36 +59,62 @@ class SignedModel(StrictModel):
 
     def _serve(self, request: BaseHTTPRequestHandler) -> None:
         body = read_body(request)
-        if reason := self._refusal(request, body):
+        reason, key = refusal(request, body, self._scope, self.secrets)
+        if reason:
             self.refused.append(reason)
             write(request, 403, json.dumps({"message": reason}).encode(), {"content-type": "application/json"})
             return
+        self.accepted.append(key)
         request.rfile = io.BytesIO(body)
         request.path = request.path.removeprefix(PREFIX)
         super()._serve(request)
 
-    def _refusal(self, request: BaseHTTPRequestHandler, body: bytes) -> str:
-        """Why a request is refused; empty if it is not."""
-        found = _AUTHORIZATION.match(request.headers.get("authorization", ""))
-        if found is None:
-            return "Missing Authentication Token"
-        key, names = found["key"], found["headers"].split(";")
-        if key not in self.secrets:
-            return "The security token included in the request is invalid"
-        secret, token = self.secrets[key]
-        if (found["region"], found["service"]) != self._scope:
-            return f"Credential should be scoped to {self._scope}"
-        if token != (request.headers.get("x-amz-security-token") or "") or (token and _TOKEN not in names):
-            return "The security token included in the request is expired"
-        stamp = request.headers.get("x-amz-date", "")
-        if abs(datetime.strptime(f"{stamp}+0000", "%Y%m%dT%H%M%SZ%z") - datetime.now(UTC)) > MAX_SKEW:
-            return "Signature expired"
-        if not {"host", "x-amz-date"} <= set(names):
-            return "host and x-amz-date must be signed"
-        if not hmac.compare_digest(found["signature"], _signature(request, body, found, secret)):
-            return "The request signature we calculated does not match the signature you provided"
-        self.accepted.append(key)
-        return ""
+
+def refusal(
+    request: BaseHTTPRequestHandler, body: bytes, scope: tuple[str, str], secrets: Mapping[str, tuple[str, str]]
+) -> tuple[str, str]:
+    """Why a request is refused, or by whose key it is signed.
+
+    Args:
+        request: The request.
+        body: Its body.
+        scope: Region and service that it has to be signed for.
+        secrets: Secret and session token (empty for long-lived keys) by access key.
+
+    Returns:
+        The reason, empty if there is none, and the access key.
+    """
+    found = _AUTHORIZATION.match(request.headers.get("authorization", ""))
+    if found is None:
+        return "Missing Authentication Token", ""
+    key, names = found["key"], found["headers"].split(";")
+    if key not in secrets:
+        return "The security token included in the request is invalid", key
+    secret, token = secrets[key]
+    return _why(request, body, found, scope, names, secret, token), key
+
+
+def _why(
+    request: BaseHTTPRequestHandler,
+    body: bytes,
+    found: re.Match[str],
+    scope: tuple[str, str],
+    names: list[str],
+    secret: str,
+    token: str,
+) -> str:
+    if (found["region"], found["service"]) != scope:
+        return f"Credential should be scoped to {scope}"
+    if token != (request.headers.get("x-amz-security-token") or "") or (token and _TOKEN not in names):
+        return "The security token included in the request is expired"
+    stamp = request.headers.get("x-amz-date", "")
+    if abs(datetime.strptime(f"{stamp}+0000", "%Y%m%dT%H%M%SZ%z") - datetime.now(UTC)) > MAX_SKEW:
+        return "Signature expired"
+    if not {"host", "x-amz-date"} <= set(names):
+        return "host and x-amz-date must be signed"
+    if not hmac.compare_digest(found["signature"], _signature(request, body, found, secret)):
+        return "The request signature we calculated does not match the signature you provided"
+    return ""
 
 
 _TOKEN = "x-amz-security-token"  # noqa: S105 - a header's name

@@ -14,6 +14,7 @@ reasoned       the same call or output id twice, arguments that are no JSON obje
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -45,6 +46,7 @@ CONTENT = {
     "developer": ("text",),
     "tool": ("text",),
 }
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 MOST_CALL_ID_CHARACTERS = 40
 
 
@@ -111,6 +113,9 @@ def _check_assistant(param: str, message: dict[str, Any]) -> None:
             raise errors.missing(f"{at}.id")
         if len(call["id"]) > MOST_CALL_ID_CHARACTERS:
             raise errors.too_long(f"{at}.id", call["id"], MOST_CALL_ID_CHARACTERS)
+        name = call["function"].get("name")
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise errors.bad(f"Invalid '{at}.function.name'.", f"{at}.function.name", "invalid_value")
         check_arguments(f"{at}.function.arguments", call["function"].get("arguments"))
 
 

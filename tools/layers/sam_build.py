@@ -124,20 +124,28 @@ def _configured(file: Path, environment: str, command: str) -> list[str]:
 
 def _ancestors(process: int) -> Iterator[list[str]]:
     """The command lines of a process and of those that started it."""
-    while process > 1:
-        told = subprocess.run(
-            ["ps", "-o", "ppid=,args=", "-p", str(process)], capture_output=True, text=True, check=False
-        )
-        parent, _, command = told.stdout.strip().partition(" ")
-        if not parent.isdigit():
-            return
-        yield _words(process, command)
-        process = int(parent)
+    while process > 1 and (told := _from_proc(process) or _from_ps(process)):
+        process, command = told
+        yield command
 
 
-def _words(process: int, command: str) -> list[str]:
-    """Its command line in words: Linux knows where each ends; elsewhere spaces must do."""
+def _from_proc(process: int) -> tuple[int, list[str]] | None:
+    """Its parent and its command line, as Linux tells them: there a minimal system has no `ps`."""
+    folder = Path("/proc") / str(process)
     try:
-        return Path(f"/proc/{process}/cmdline").read_text().rstrip("\0").split("\0")
+        # The name before the parent's number is in brackets, and may hold any character.
+        parent = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()[1]
+        return int(parent), (folder / "cmdline").read_text(errors="replace").rstrip("\0").split("\0")
     except OSError:
-        return command.split()
+        return None
+
+
+def _from_ps(process: int) -> tuple[int, list[str]] | None:
+    """The same elsewhere, where the command line comes without the borders of its words: spaces must do."""
+    asked = ["ps", "-o", "ppid=,args=", "-p", str(process)]
+    try:
+        told = subprocess.run(asked, capture_output=True, text=True, check=False).stdout
+    except FileNotFoundError:
+        return None
+    parent, _, command = told.strip().partition(" ")
+    return (int(parent), command.split()) if parent.isdigit() else None

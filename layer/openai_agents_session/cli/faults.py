@@ -102,6 +102,10 @@ _UNSIGNED = {
     "IncompleteSignatureException",
 }
 _SKEWED = {"RequestTimeTooSkewed", "RequestInTheFuture"}
+_OTHER_KEY = re.compile(
+    r"key element|number of conditions|required keys was not given|type mismatch for key", re.IGNORECASE
+)
+"""How AWS, and the engines that stand in for it, say that a request's key is not the table's."""
 _OFF_TIME = re.compile(r"signature (expired|not yet current)|too skewed|is now (earlier|later) than", re.IGNORECASE)
 
 
@@ -199,6 +203,6 @@ def _answered(error: ClientError) -> str | None:
         return f"AWS does not know these credentials ({code}). {_RENEW}"
     if code.startswith("AccessDenied") or code == "UnauthorizedOperation":
         return f"these credentials lack a permission: {message or code}"
-    if "key element" in message.lower() or "number of conditions" in message.lower():
+    if _OTHER_KEY.search(message):
         return f"this is no table of sessions: its key is not 'session_id' (String) alone ({message})"
     return None

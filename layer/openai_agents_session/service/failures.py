@@ -36,6 +36,7 @@ from .endpoint import ModelTimeoutError, NoAnswerError
 from .errors import RequestError
 from .keys import KeyUnavailableError
 from .observe import causes, count
+from .refusals import CONTINUE
 
 LONGEST_RETRY_AFTER_SECONDS = 3_600
 
@@ -52,7 +53,8 @@ def failure_of(error: Exception) -> RequestError:
         case MaxTurnsExceeded():
             return _failure(422, "max_turns", "the agent came to no end; what it did is stored")
         case ModelTimeoutError():
-            return _failure(504, "model_timeout", "the model did not answer in time; what was completed is stored")
+            reason = "the model did not answer in time; what was completed is stored"
+            return _failure(504, "model_timeout", reason, to_continue=CONTINUE)
         case NoAnswerError():
             return _failure(502, "no_answer", "the model answered nothing")
     # The client reports whatever keeps it from sending a request, a key that is missing too, as a lost connection.

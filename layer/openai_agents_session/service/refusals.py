@@ -31,10 +31,10 @@ def refusal_for(error: SessionError) -> RequestError | None:
     match error:
         case InvalidInputError():
             refusal = RequestError(400, str(error))
-        case SessionExistsError():
-            refusal = RequestError(409, "there is a conversation of that id already", code="exists")
         case WrongOwnerError() | SessionNotFoundError():
             refusal = RequestError(404, "there is no such session")
+        case SessionExistsError():
+            refusal = RequestError(409, "there is a conversation of that id already", code="exists")
         case LeaseUnavailableError():
             seconds = max(1, min(math.ceil(error.retry_after), LONGEST_RETRY_AFTER_SECONDS))
             refusal = RequestError(409, "another turn of this session is running", retry_after=seconds)

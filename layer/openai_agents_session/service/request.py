@@ -37,6 +37,7 @@ from typing import Any, Literal, cast, get_args
 from .errors import RequestError
 from .fitting import fitted
 from .message import Message, checked
+from .sendable import clean
 from .shapes import Shape, http_request, response, shape_of
 
 # fmt: off
@@ -204,7 +205,7 @@ def respond(event: Any, shape: Shape, status: int, body: Mapping[str, Any]) -> d
         status: The HTTP status; a direct invocation finds it in the answer's `status`.
         body: The answer.
     """
-    answer = fitted({"status": status, **body})
+    answer = fitted(clean({"status": status, **body}))
     if not shape.is_http:
         return answer
     headers = {"content-type": "application/json", "cache-control": "no-store"}

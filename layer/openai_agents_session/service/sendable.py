@@ -18,12 +18,17 @@ ID_PREFIXES = {"message": "msg", "reasoning": "rs", "function_call": "fc", "func
 
 MOST_ID_CHARACTERS = 64
 
+MOST_NAME_CHARACTERS = 64
+"""Of a tool's name in chat completions. The Responses API takes 128."""
+
 PLACEHOLDER_ID = "__fake_id__"
 """The SDK's own, for items without an id: it leaves it out where ids are sent, and wants it elsewhere."""
 
 INVALID_ARGUMENTS = "invalid_json"
 """The one member of the object that stands for arguments which are none."""
 
+_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
+_NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _OUTPUTS = {"function_call_output": "function_call", "custom_tool_call_output": "custom_tool_call"}
 
@@ -90,9 +95,20 @@ def _mended(item: Any) -> Any:
     item = clean(item)
     if "id" in item and not _is_id(item["id"], str(item.get("type", "message"))):
         item = _without_id(item)
-    if item.get("type") == "function_call" and not is_json_object(item.get("arguments")):
-        item = item | {"arguments": json.dumps({INVALID_ARGUMENTS: str(item.get("arguments"))})}
+    if item.get("type") == "function_call":
+        return item | {"name": _name(item.get("name")), "arguments": _arguments(item.get("arguments"))}
     return item
+
+
+def _name(name: Any) -> str:
+    """A tool's name; one that a model invented may have characters that no tool's may."""
+    if isinstance(name, str) and _NAME.fullmatch(name):
+        return name
+    return _NOT_IN_NAMES.sub("_", str(name))[:MOST_NAME_CHARACTERS] or "_"
+
+
+def _arguments(arguments: Any) -> Any:
+    return arguments if is_json_object(arguments) else json.dumps({INVALID_ARGUMENTS: str(arguments)})
 
 
 def _with_reasons(items: list[Any]) -> Iterator[Any]:

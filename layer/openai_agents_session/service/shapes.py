@@ -62,7 +62,7 @@ class HttpRequest:
         session_id: The id in its path, decoded; empty for all sessions, None if the path names no such resource.
         behind: What of the session is meant, one of ``BEHIND``; empty for the session itself.
         headers: By their names in lower case.
-        parameters: Those of its query, by name.
+        parameters: Of its query, by name.
         body: The body as it came, decoded from base64.
     """
 

@@ -24,30 +24,39 @@ import asyncio
 import base64
 import json
 import os
+import socket
 import time
 import uuid
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast
 
 import uvicorn
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ..environment import environment
 from . import page
+from .ending import begin_anew, inherited
+from .errors import RequestError
 from .observe import log_failure, logger, metrics, store_observer
 from .request import respond
-from .service import started
+from .sendable import clean
+from .service import refuse, started
 from .shapes import Shape
+from .threads import are_exhausted
+from .tokens import Tokens
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
     from starlette.requests import Request as HttpRequest
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from .service import AgentService
     from .steps import Watch
@@ -69,6 +78,8 @@ class StreamSettings:
 
     Attributes:
         serve_page: Whether ``GET /`` gives the chat page.
+        issuer: Whose tokens say who the caller is; empty: the adapter does.
+        audiences: For whom a token may be.
         heartbeat_seconds: After how long a silence a comment is sent.
         local_owner: Whose requests those are that come from this machine; None for nobody's. Without an owner there is
             no list of conversations.
@@ -77,16 +88,28 @@ class StreamSettings:
     """
 
     serve_page: bool = False
+    issuer: str = ""
+    audiences: tuple[str, ...] = ()
     heartbeat_seconds: float = 10.0
     local_owner: str | None = None
     in_lambda: bool = False
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """Read the settings from SERVE_PAGE, HEARTBEAT_SECONDS and, outside Lambda, LOCAL_OWNER."""
+        """Read the settings from SERVE_PAGE, HEARTBEAT_SECONDS, JWT_ISSUER, JWT_AUDIENCE and LOCAL_OWNER.
+
+        Raises:
+            ValueError: There is an issuer and no audience.
+        """
+        issuer, audience = environ.get("JWT_ISSUER") or "", environ.get("JWT_AUDIENCE") or ""
+        audiences = tuple(name.strip() for name in audience.split(",") if name.strip())
+        if issuer and not audiences:
+            raise ValueError("JWT_ISSUER needs JWT_AUDIENCE: a token for another application would be accepted")
         in_lambda = "AWS_LAMBDA_FUNCTION_NAME" in environ
         return cls(
             serve_page=environ.get("SERVE_PAGE") == "true",
+            issuer=issuer,
+            audiences=audiences,
             heartbeat_seconds=float(environ.get("HEARTBEAT_SECONDS") or 10),
             local_owner=None if in_lambda else environ.get("LOCAL_OWNER") or None,
             in_lambda=in_lambda,
@@ -128,9 +151,16 @@ def build_app(service: AgentService, settings: StreamSettings) -> Starlette:
         service: What answers.
         settings: How it is served.
     """
+    tokens = Tokens(settings.issuer, settings.audiences) if settings.issuer else None
 
     async def resources(request: HttpRequest) -> Response:
         event = event_of(request, await request.body(), settings)
+        if tokens is not None:
+            try:
+                claims = await asyncio.to_thread(tokens.claims, request.headers)
+            except RequestError as refusal:
+                return _response(refuse(event, refusal))
+            event["requestContext"]["authorizer"] = {"jwt": {"claims": claims}}
         serving = Serving(service, event, invocation_of(request.headers, in_lambda=settings.in_lambda))
         if request.method in ("POST", "PATCH") and not _is(request, "content-type", "application/json"):
             # A page of another site may send plain text to anyone, but JSON only to those who allow it.
@@ -139,11 +169,17 @@ def build_app(service: AgentService, settings: StreamSettings) -> Starlette:
             return await serving.stream(settings.heartbeat_seconds)
         return _response(await serving.answer())
 
+    async def sign_in() -> dict[str, str]:
+        return await asyncio.to_thread(_sign_in, tokens)
+
     async def health(_: HttpRequest) -> Response:
         return JSONResponse({"status": 200}, headers={"cache-control": "no-store"})
 
-    start = page.routes() if settings.serve_page else [Route("/", health, methods=["GET"])]
-    return Starlette(routes=[*start, Route("/{path:path}", resources, methods=["GET", "POST", "PATCH", "DELETE"])])
+    start = page.routes(sign_in) if settings.serve_page else [Route("/", health, methods=["GET"])]
+    # A page of another site may have a name that leads here: it is then of the same origin, but not of this name.
+    here = [] if settings.in_lambda else [Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])]
+    routes = [*start, Route("/{path:path}", resources, methods=["GET", "POST", "PATCH", "DELETE"])]
+    return Starlette(middleware=here, routes=routes)
 
 
 class Serving:
@@ -156,6 +192,8 @@ class Serving:
     """
 
     _threads = ThreadPoolExecutor(MOST_REQUESTS, thread_name_prefix="serving")
+    under_way: ClassVar[set[asyncio.Future[Answer]]] = set()
+    """What is being served; who asked may have gone away."""
 
     def __init__(self, service: AgentService, event: dict[str, Any], context: Invocation) -> None:
         self._service = service
@@ -166,19 +204,26 @@ class Serving:
 
     async def answer(self) -> Answer:
         """The whole answer at once."""
-        return await self._loop.run_in_executor(self._threads, self._serve)
+        return await self._begin()
 
     async def stream(self, heartbeat_seconds: float) -> Response:
         """The answer step by step, or at once if it is refused before there is any."""
-        serving = self._loop.run_in_executor(self._threads, partial(self._serve, self._watch))
+        serving = self._begin(self._watch)
         serving.add_done_callback(lambda done: self._steps.put_nowait(done.result()))
         first = await self._steps.get()
         if isinstance(first, dict) and first["statusCode"] >= 400:
             return _response(first)
         return EventSourceResponse(self._events(first), ping=cast(int, heartbeat_seconds), headers=STREAM_HEADERS)
 
+    def _begin(self, watch: Watch | None = None) -> asyncio.Future[Answer]:
+        serving = self._loop.run_in_executor(self._threads, partial(self._serve, watch))
+        self.under_way.add(serving)
+        serving.add_done_callback(self.under_way.discard)
+        return serving
+
     def _watch(self, name: str, data: dict[str, Any]) -> None:
-        self._steps.put_nowait(Step(name, json.dumps(data, ensure_ascii=False)))
+        # What a tool returned, or a model called it with, may hold half of a surrogate pair, which cannot be sent.
+        self._steps.put_nowait(Step(name, json.dumps(clean(data), ensure_ascii=False)))
 
     async def _events(self, step: Step | Answer) -> AsyncIterator[ServerSentEvent]:
         while isinstance(step, Step):
@@ -202,6 +247,29 @@ class Serving:
 
     def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+
+class EndsWhenExhausted:
+    """Tells when the process should end: tools hold too many of its threads, and everybody has their answer.
+
+    Args:
+        app: The web application.
+        end: Called when it should.
+    """
+
+    def __init__(self, app: ASGIApp, end: Callable[[], object]) -> None:
+        self._app, self._end = app, end
+        self._answering = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        self._answering += scope["type"] == "http"
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._answering -= scope["type"] == "http"
+            if not self._answering and not Serving.under_way and are_exhausted():
+                self._end()
 
 
 def last_steps(answer: Answer) -> list[Step]:
@@ -258,6 +326,15 @@ def _told(headers: Mapping[str, str], name: str) -> dict[str, Any]:
     return told if isinstance(told, dict) else {}
 
 
+def _sign_in(tokens: Tokens | None) -> dict[str, str]:
+    """What the page needs to sign people in; nothing where nobody has to."""
+    try:
+        return tokens.sign_in if tokens is not None else {}
+    except (OSError, ValueError, KeyError) as error:
+        log_failure("the tokens' issuer does not say how to sign in", error)
+        return {}
+
+
 def _response(answer: Answer) -> Response:
     return Response(answer["body"], answer["statusCode"], answer["headers"])
 
@@ -275,13 +352,15 @@ def serve_http(service: AgentService) -> None:
     """
     service.setup.preload()  # before anybody waits
     started()
-    port = int(os.environ.get("PORT") or 8080)
-    config = uvicorn.Config(
-        build_app(service, StreamSettings.from_environ()),
-        host="127.0.0.1",
-        port=port,
-        access_log=False,
-        log_level="warning",
-        timeout_graceful_shutdown=2,
-    )
-    environment.run(uvicorn.Server(config).serve())
+    listening = inherited() or socket.create_server(("127.0.0.1", int(os.environ.get("PORT") or 8080)))
+
+    def end() -> None:
+        config.timeout_graceful_shutdown = None  # who has connected in the meantime is served to the end
+        server.should_exit = True
+
+    app = EndsWhenExhausted(build_app(service, StreamSettings.from_environ()), end)
+    config = uvicorn.Config(app, access_log=False, log_level="warning", timeout_graceful_shutdown=2)
+    server = uvicorn.Server(config)
+    environment.run(server.serve(sockets=[listening.dup()]))  # which it closes, and with it no connection that waits
+    if are_exhausted():
+        begin_anew(listening)

@@ -5,6 +5,7 @@
     user-42          the head
     user-42#~0       a part, in slot 0
     user-42#~run     the head of the run that waits for approval (its parts: user-42#~run#~0 ...)
+    user-42#~large   the head of results that are too large for the checkpoints of a durable run
     user-42#~done    the head of what the turns were of a session that was cleared
 """
 
@@ -23,6 +24,7 @@ SESSION_ID_LIMIT_BYTES = KEY_LIMIT_BYTES - 16
 
 _RUN = "run"
 _DONE = "done"
+_LARGE = "large"
 
 
 def slot_key(head_key: str, slot: int) -> str:
@@ -65,6 +67,11 @@ def done_key(session_id: str) -> str:
     return f"{session_id}{SEPARATOR}{_DONE}"
 
 
+def large_key(session_id: str) -> str:
+    """The table key of what is too large for the checkpoints of a session's durable run."""
+    return f"{session_id}{SEPARATOR}{_LARGE}"
+
+
 def keys_beside(session_id: str) -> tuple[str, ...]:
     """The table keys of every head that belongs to a session, its own first."""
-    return session_id, run_key(session_id), done_key(session_id)
+    return session_id, run_key(session_id), done_key(session_id), large_key(session_id)

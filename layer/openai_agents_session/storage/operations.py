@@ -49,10 +49,12 @@ from .titles import derived_title
 from .transition import Delete, Nothing, Planned, Put, Reread, View
 from .turn_log import (
     NO_TURNS,
+    AlreadyDone,
     Begun,
     Delivery,
     Held,
     Meeting,
+    NothingOpen,
     OpenTurn,
     Outcome,
     TurnLog,
@@ -456,6 +458,40 @@ class SessionStore:
 
         turn: OpenTurn = await self.grown(transition, growth)
         return turn
+
+    async def take_up(self, delivery: bytes, milliseconds: int) -> Meeting:
+        """Take the lease for a turn that a delivery has begun, from its earlier holder, too.
+
+        For a caller who knows that the earlier holder has ended: the lease of one that was killed would else have to
+        run out first. Should it be alive, its next write fails.
+
+        Args:
+            delivery: The delivery, as ``turn_id`` stores its name.
+            milliseconds: How long the lease lasts.
+
+        Returns:
+            ``Begun``; ``Held`` when somebody else has taken the turn up; ``AlreadyDone`` when it is done, and
+            ``NothingOpen`` when the head knows of no such turn. Only the first has written.
+        """
+
+        async def transition(view: View) -> Planned:
+            now, log = self._now_milliseconds(), view.base.turns
+            if (done := log.finished_by(delivery)) is not None:
+                return Nothing(AlreadyDone(done))
+            if log.open is None or delivery not in log.open.ids:
+                return Nothing(NothingOpen())
+            held = view.base.lease
+            if held is not None and held.until > now and log.open.ids[0] != delivery:
+                return Nothing(Held((held.until - now) / 1000))
+            leased = replace(view.base, lease=Lease(view.commit, now + milliseconds), turns=log.taken_up(delivery))
+            return await self.put(view, leased, (leased.lease, leased.turns.open))
+
+        outcome = await self.commit(transition, self.budget(), fenced=False, if_unknown=IfUnknown.REPEAT)
+        if not isinstance(outcome, tuple):
+            refusal: Meeting = outcome
+            return refusal
+        self.lease, turn = outcome
+        return Begun(turn, interrupted=True)
 
     async def end_turn(
         self,

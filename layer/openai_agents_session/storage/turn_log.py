@@ -317,7 +317,10 @@ class Begun:
 
 
 Refusal = AlreadyDone | OtherRequest | Awaiting | NothingOpen
+"""Why a delivery gets no turn."""
+
 Meeting = Held | Unremembered | Refusal | Begun
+"""What a delivery meets: a turn to take, or why there is none."""
 
 
 def refused(log: TurnLog, delivery: Delivery) -> Refusal | None:

@@ -26,6 +26,7 @@ from openai_agents_session.service.models import build_model
 from openai_agents_session.service.settings import Settings
 
 FORBIDDEN = "FORBIDDEN"
+LATE = "LATE"
 SECRET = "SECRET"
 WITHOUT_EFFECTS = {"calculate"}
 
@@ -69,6 +70,20 @@ def look_up(context: ToolContext[None], key: str) -> str:
     return f"{key} is 42"
 
 
+@function_tool
+def garble(context: ToolContext[None], text: str) -> str:
+    """Have an effect, and return half of a surrogate pair."""
+    effect(context)
+    return f"{text} \ud83d"
+
+
+@function_tool
+def fail(context: ToolContext[None], text: str) -> str:
+    """Have an effect, and fail."""
+    effect(context)
+    raise ValueError(text)
+
+
 @function_tool(needs_approval=True)
 def refund(context: ToolContext[None], order: str) -> str:
     """Pay back, once a person has approved it."""
@@ -78,8 +93,10 @@ def refund(context: ToolContext[None], order: str) -> str:
 
 @input_guardrail
 async def nothing_forbidden(context: RunContextWrapper[None], agent: Any, given: Any) -> GuardrailFunctionOutput:
-    """Trips on what a user may not say."""
+    """Trips on what a user may not say; late, when the model and its tools are at work, where that is asked for."""
     said = given if isinstance(given, str) else json.dumps([item for item in given if item.get("role") == "user"][-1:])
+    if LATE in said:
+        await asyncio.sleep(1)
     return GuardrailFunctionOutput(None, FORBIDDEN in said)
 
 
@@ -91,13 +108,15 @@ async def nothing_secret(context: RunContextWrapper[None], agent: Any, output: A
 
 def build_agent(settings: Settings) -> Agent[None]:
     """The agent, in the version that AGENT_NAME and AGENT_WITHOUT (a tool's name) say is deployed."""
-    tools: list[Tool] = [pay, slow, block, look_up, refund]
+    tools: list[Tool] = [pay, slow, block, look_up, garble, fail, refund]
+    helper = Agent[None](name="Helper", instructions="Help.", model=build_model(settings), tools=[pay])
     return Agent(
         name=os.environ.get("AGENT_NAME", "Assistant"),
         instructions="Do what is asked.",
         model=build_model(settings),
         model_settings=ModelSettings(parallel_tool_calls=True),
         tools=[tool for tool in tools if tool.name != os.environ.get("AGENT_WITHOUT")],
+        handoffs=[helper],
         input_guardrails=[nothing_forbidden],
         output_guardrails=[nothing_secret],
     )

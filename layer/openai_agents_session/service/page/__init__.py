@@ -10,25 +10,27 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 if TYPE_CHECKING:
     from starlette.requests import Request
+
+SignIn = Callable[[], Awaitable[dict[str, str]]]
 
 FOLDER = Path(__file__).parent
 TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
 """What is served besides the page itself."""
 
 POLICY = (
-    "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src data:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src data:; "
+    "connect-src 'self'{issuer}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types dompurify"
 )
 
@@ -48,16 +50,29 @@ class File:
     tag: str
 
 
-def routes() -> list[Route]:
-    """Where the page is served."""
-    return [Route("/", _index, methods=["GET"]), Route("/page/{name:path}", _file, methods=["GET"])]
+def routes(sign_in: SignIn) -> list[Route]:
+    """Where the page is served, and what it has to know to sign people in.
+
+    Args:
+        sign_in: Tells that: the page may ask the origin of its ``token_endpoint`` for a token. Nothing where nobody has
+            to be signed in.
+    """
+
+    async def index(_: Request) -> Response:
+        return _index("/".join((await sign_in()).get("token_endpoint", "").split("/")[:3]))
+
+    async def how(_: Request) -> Response:
+        return JSONResponse(await sign_in(), headers=_PLAIN | {"cache-control": "no-store"})
+
+    served = {"/": index, "/sign-in": how, "/page/{name:path}": _file}
+    return [Route(path, endpoint, methods=["GET"]) for path, endpoint in served.items()]
 
 
-async def _index(_: Request) -> Response:
+def _index(issuer: str) -> Response:
     nonce = secrets.token_urlsafe(16)
     html = (FOLDER / "index.html").read_text(encoding="utf-8").replace("{nonce}", nonce)
     headers = {
-        "content-security-policy": POLICY.replace("{nonce}", nonce),
+        "content-security-policy": POLICY.replace("{nonce}", nonce).replace("{issuer}", f" {issuer}" if issuer else ""),
         "referrer-policy": "no-referrer",
         "cross-origin-opener-policy": "same-origin",
         "cache-control": "no-store",  # a nonce is for one answer

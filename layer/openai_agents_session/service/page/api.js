@@ -1,6 +1,7 @@
 // The service's routes. What it refuses is raised as Refused, a lost connection as the browser's own TypeError.
 
 import { eventsOf } from "./events.js";
+import { isWanted, signIn, signed } from "./signin.js";
 
 export class Refused extends Error {
   constructor(status, body) {
@@ -20,7 +21,7 @@ const query = (fields) => {
 };
 
 async function ask(method, path, payload, { accept = "application/json", key, signal } = {}) {
-  const headers = { accept };
+  const headers = { accept, ...signed() };
   let body;
   if (payload !== undefined) {
     body = JSON.stringify(payload);
@@ -28,6 +29,7 @@ async function ask(method, path, payload, { accept = "application/json", key, si
   }
   if (key) headers["idempotency-key"] = key;
   const answer = await fetch(path, { method, headers, body, signal });
+  if (answer.status === 401 && isWanted()) await signIn();
   if (!answer.ok) throw new Refused(answer.status, await answer.json().catch(() => ({})));
   return answer;
 }

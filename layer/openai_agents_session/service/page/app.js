@@ -12,6 +12,7 @@ import { History, filesOf, isAnswer, isUser, textOf } from "./history.js";
 import * as list from "./list.js";
 import { Live } from "./live.js";
 import * as markdown from "./markdown.js";
+import * as signin from "./signin.js";
 import { Turns, pretty, scrollable, setTool, userNode } from "./turns.js";
 
 const IDEAS = ["My name is Ada.", "What is 0.125 * 3276?", "Please refund 19.90 for order A-1042."];
@@ -516,6 +517,11 @@ list.start({
 attachments.start((notice) => { if (phase === "idle") $("hint").textContent = notice || HINTS.idle; });
 $("ideas").append(...IDEAS.map((idea) => button(idea, () => { message.value = idea; message.focus(); })));
 await markdown.load();
-list.load();
-openAddressed();
-look();
+try {
+  await signin.start();
+  list.load();
+  openAddressed();
+  look();
+} catch {
+  addCard("failed", "You could not be signed in", "Reload the page to try again.", [], "alert");
+}

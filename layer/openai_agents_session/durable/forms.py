@@ -1,0 +1,115 @@
+"""What of the SDK's values goes into a checkpoint, and back.
+
+The agent always gets what came back: the first time and at a replay it sees the same.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from agents import GuardrailFunctionOutput, ModelResponse, ToolGuardrailFunctionOutput
+from agents.items import TResponseOutputItem
+from agents.usage import deserialize_usage, serialize_usage
+from pydantic import BaseModel, TypeAdapter
+
+if TYPE_CHECKING:
+    from mcp.types import CallToolResult, Tool
+
+
+@cache
+def _output_items() -> TypeAdapter[list[TResponseOutputItem]]:
+    return TypeAdapter(list[TResponseOutputItem])
+
+
+def response_form(response: ModelResponse) -> dict[str, Any]:
+    """A model's response."""
+    return {
+        "output": [_dumped(item) for item in response.output],
+        "usage": serialize_usage(response.usage),
+        "response_id": response.response_id,
+        "request_id": response.request_id,
+    }
+
+
+def response_of(form: dict[str, Any]) -> ModelResponse:
+    """The model's response of a form."""
+    return ModelResponse(
+        output=_output_items().validate_python(form["output"]),
+        usage=deserialize_usage(form["usage"]),
+        response_id=form["response_id"],
+        request_id=form["request_id"],
+    )
+
+
+def output_form(output: Any) -> Any:
+    """A tool's output: what JSON has of it, the SDK's structured outputs as their dictionaries, else its text.
+
+    The model would get the text of any other value, too.
+    """
+    if isinstance(output, BaseModel) and type(output).__module__ == "agents.tool":
+        return output.model_dump(mode="json", exclude_none=True)
+    if isinstance(output, list):
+        return [output_form(each) for each in output] if _has_structured(output) else _json_or_text(output)
+    return _json_or_text(output)
+
+
+def _has_structured(outputs: list[Any]) -> bool:
+    return any(isinstance(each, BaseModel) for each in outputs)
+
+
+def _json_or_text(value: Any) -> Any:
+    try:
+        text = json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return str(value)
+    return value if json.loads(text) == value else str(value)
+
+
+def guardrail_form(output: GuardrailFunctionOutput) -> dict[str, Any]:
+    """What a guardrail says of the run."""
+    return {"info": _json_or_text(output.output_info), "triggered": bool(output.tripwire_triggered)}
+
+
+def guardrail_of(form: dict[str, Any]) -> GuardrailFunctionOutput:
+    """The guardrail's output of a form."""
+    return GuardrailFunctionOutput(output_info=form["info"], tripwire_triggered=form["triggered"])
+
+
+def tool_guardrail_form(output: ToolGuardrailFunctionOutput) -> dict[str, Any]:
+    """What a guardrail says of a tool call."""
+    return {"info": _json_or_text(output.output_info), "behavior": dict(output.behavior)}
+
+
+def tool_guardrail_of(form: dict[str, Any]) -> ToolGuardrailFunctionOutput:
+    """The tool guardrail's output of a form."""
+    return ToolGuardrailFunctionOutput(output_info=form["info"], behavior=form["behavior"])
+
+
+def mcp_tools_form(tools: list[Tool]) -> list[Any]:
+    """The tools of an MCP server."""
+    return [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in tools]
+
+
+def mcp_tools_of(form: list[Any]) -> list[Tool]:
+    """The MCP tools of a form."""
+    from mcp.types import Tool
+
+    return [Tool.model_validate(each) for each in form]
+
+
+def mcp_result_form(result: CallToolResult) -> Any:
+    """What a tool of an MCP server returned."""
+    return result.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def mcp_result_of(form: Any) -> CallToolResult:
+    """The MCP tool's result of a form."""
+    from mcp.types import CallToolResult
+
+    return CallToolResult.model_validate(form)
+
+
+def _dumped(item: Any) -> Any:
+    return item.model_dump(mode="json", exclude_unset=True) if isinstance(item, BaseModel) else item

@@ -1,0 +1,333 @@
+"""The session of a durable run: the SDK reads what it read at first, and what it appends is stored once.
+
+The history only grows while the turn has the session, so a replay needs no copy of what was read, only how long it was:
+the turn's first position, which is checkpointed. From there on the table holds what the turn has stored, in order. An
+append whose items are there was done; any other is made, under the lease.
+
+::
+
+    history     0 ....................... first ........... stored ........ | others' items: the turn is lost
+                what the agent reads      the turn's own
+
+The turn itself is a record in the session's head (``storage/turn_log.py``), under a name made of the execution's. So it
+is known whether it is open, done, waiting for a decision, or was given up for another. The lease is taken when
+something new is to be done, also from an earlier environment of the same execution, which AWS has ended: a replay
+that does nothing new needs none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from ..dynamodb import _settled
+from ..errors import DurableRunError, InvalidInputError, TurnLostError
+from ..runs import PendingCall, PendingRuns
+from ..storage.items import NOTHING, from_batch
+from ..storage.turn_log import (
+    NO_TURNS,
+    AlreadyDone,
+    Awaiting,
+    Begun,
+    Delivery,
+    Held,
+    Meeting,
+    NothingOpen,
+    OpenTurn,
+    Outcome,
+    TurnLog,
+    Unremembered,
+    request_digest,
+    turn_id,
+)
+from ..tool_calls import whole_start
+from ..turn_journal import TurnJournal
+
+if TYPE_CHECKING:
+    from ..dynamodb import DynamoDBSession
+
+_LOST = (Outcome.ABANDONED, Outcome.CLEARED)
+
+
+class DurableTurn:
+    """One turn, for the SDK's runner.
+
+    Args:
+        session: The session.
+        name: What names the run among all, in every invocation.
+        message: The items that it begins with.
+        seconds: How long a lease may last from now.
+
+    Attributes:
+        session_id: The session's.
+        first: Items of the history before the turn; None until it has begun.
+        guard: Awaits the store for the SDK.
+    """
+
+    def __init__(self, session: DynamoDBSession, name: str, message: list[Any], seconds: Callable[[], float]) -> None:
+        self.session_id = session.session_id
+        self.first: int | None = None
+        self.guard: Callable[[Awaitable[Any]], Awaitable[Any]] = _unguarded
+        self._session, self._store, self._name = session, session._store, name
+        self._seconds = seconds
+        self._message = from_batch(session.session_id, message).decode()
+        self._history: list[Any] = []
+        self._history_from = 0
+        self._stored: list[Any] = []
+        self._own = list(self._message)
+        self._log: TurnLog = NO_TURNS
+        self._delivery = self._delivery_of(0, None)
+        self._outcome: Outcome | None = None
+        self._lock = asyncio.Lock()
+        self._is_held = self._is_over = self._is_parked = self._is_open = False
+
+    # --- the SDK's protocol ------------------------------------------------------------------------------------------
+
+    @property
+    def session_settings(self) -> Any:
+        """The session's."""
+        return self._session.session_settings
+
+    @session_settings.setter
+    def session_settings(self, settings: Any) -> None:
+        self._session.session_settings = settings
+
+    async def get_items(self, limit: int | None = None) -> list[Any]:
+        """The history as it was at this point of the run."""
+        limit = self._session._limit(limit)
+        if limit is not None and limit <= 0:
+            return []
+        await self.guard(self._read_back(limit))
+        items = [*self._history, *self._own]
+        if limit is None:
+            return items
+        start = max(0, len(items) - limit)
+        return items[whole_start(items, start) if self._session._whole_tool_calls else start :]
+
+    async def add_items(self, items: list[Any]) -> None:
+        """Append a batch, unless an earlier invocation has."""
+        await self.guard(self._added(items))
+
+    async def pop_item(self) -> NoReturn:
+        """Not in a durable run: what was stored is what a replay goes by."""
+        raise InvalidInputError(f"session {self.session_id!r}: a durable run only appends to its session")
+
+    async def clear_session(self) -> NoReturn:
+        """Not in a durable run."""
+        await self.pop_item()
+
+    # --- taking the session ------------------------------------------------------------------------------------------
+
+    async def ready(self) -> None:
+        """Take the session, before anything new is done: what is stored has to be what the run stored.
+
+        Raises:
+            LeaseUnavailableError: Another turn is running.
+            TurnLostError: The session went on without the run.
+        """
+        await self.hold()
+        if not self._is_over and len(self._stored) > len(self._own) and self._is_open:
+            raise self._lost("it has items that the run has not stored")
+
+    async def hold(self) -> None:
+        """Take the session. Does nothing when it is held, or the turn is done.
+
+        Raises:
+            LeaseUnavailableError: Another turn is running.
+            TurnLostError: The session went on without the run.
+        """
+        async with self._lock:
+            if self._is_held or self._is_over or self._is_parked:
+                return
+            async with self._session._open():
+                met = await _settled(self._begun() if self.first is None else self._taken_up())
+            if isinstance(met, Begun):
+                self._is_held = True
+                await self._settle_in(met)
+            else:
+                self._refuse(met)
+
+    async def open(self, first: int) -> None:
+        """Read what the turn goes on from.
+
+        Args:
+            first: Items of the history before the turn, from its checkpoint.
+
+        Raises:
+            TurnLostError: The history is not what it was any more.
+        """
+        self.first = first
+        limit = self._session._limit(None)
+        self._history_from = first if limit is None else max(0, first - limit - 1)
+        if limit is None:
+            self._history_from = 0
+        async with self._session._open():
+            items, head = await self._store.read_from(self._history_from)
+        self._log = head.turns
+        before = first - self._history_from
+        self._history, self._stored = items[:before], items[before:]
+        self._is_open = True
+        self._is_over = self._was_done()
+        if not self._is_over and self._stored[: len(self._message)] != self._message:
+            raise self._lost(f"it has {head.count} items, and not the message of the run at {first}")
+
+    async def _begun(self) -> Meeting:
+        batch, milliseconds = from_batch(self.session_id, self._message), self._milliseconds()
+        met = await self._store.begin_turn(self._delivery, batch, milliseconds)
+        if isinstance(met, Unremembered):
+            known = await self._session._forgotten_turns(met)
+            met = await self._store.begin_turn(self._delivery, batch, milliseconds, known=known)
+        if isinstance(met, Held) and met.is_same:  # an environment that died before its position was checkpointed
+            return await self._store.take_up(self._delivery.id, milliseconds)
+        return met
+
+    async def _taken_up(self) -> Meeting:
+        met = await self._store.take_up(self._delivery.id, self._milliseconds())
+        if isinstance(met, NothingOpen) and self._delivery.decides is not None:
+            return await self._store.begin_turn(self._delivery, NOTHING, self._milliseconds())
+        return met
+
+    async def _settle_in(self, met: Begun) -> None:
+        if self.first is None:
+            if met.interrupted:  # a turn before was not done, or this one began in an environment that died at once
+                journal = TurnJournal(self._session, met, self._delivery, self._message)
+                await journal.go_on()
+                met = Begun(journal.turn, interrupted=False)
+            self.first = met.turn.first
+            return
+        head = self._store.committer.known
+        if head is None or head.count != self.first + len(self._stored):
+            # Another wrote; or an append of this run landed after its environment had died.
+            async with self._session._open():
+                self._stored, _ = await self._store.read_from(self.first)
+
+    def _refuse(self, met: Meeting) -> None:
+        if isinstance(met, Held):
+            raise self._session._held(met.seconds)
+        if isinstance(met, Awaiting):
+            raise DurableRunError(
+                f"session {self.session_id!r}: the run {met.run_id!r} waits for a decision first", reason="RunWaits"
+            )
+        if not isinstance(met, AlreadyDone) or met.turn.outcome in _LOST or self.first is None:
+            raise self._lost("its turn is not open: it was cleared, has expired, or was given up for another message")
+        if met.turn.outcome is Outcome.WAITING:
+            self._is_parked = True
+        else:
+            self._is_over = True
+
+    # --- appending ---------------------------------------------------------------------------------------------------
+
+    async def _added(self, batch: list[Any]) -> None:
+        items = from_batch(self.session_id, batch).decode()
+        if items and not self._is_there(items):
+            await self.hold()
+            if not self._is_there(items):
+                await self._append(items)
+        self._own += items
+
+    def _is_there(self, items: list[Any]) -> bool:
+        """Whether the batch at the turn's present position was stored before. Raises when something else was."""
+        if self._is_over:
+            return True
+        known = self._stored[len(self._own) : len(self._own) + len(items)]
+        if known and known != items:
+            raise self._lost(f"its item {(self.first or 0) + len(self._own)} is not what the run has to store there")
+        return bool(known)
+
+    async def _append(self, items: list[Any]) -> None:
+        if len(self._stored) != len(self._own):
+            raise self._lost("items of the run were removed")
+        batch = from_batch(self.session_id, items)
+        async with self._session._open():
+            if self._outcome is None:
+                await _settled(self._store.append(batch))
+            else:
+                await _settled(self._store.end_turn(batch, self._outcome))
+        self._stored += items
+        self._is_over = self._outcome is not None
+        self._is_held = not self._is_over
+
+    # --- how it ends -------------------------------------------------------------------------------------------------
+
+    def answered(self) -> None:
+        """The agent has its answer: the next append is the turn's last, and ends it."""
+        self._outcome = Outcome.ANSWERED
+
+    async def finish(self) -> None:
+        """End the turn, if the last append has not."""
+        await self._ended(Outcome.ANSWERED)
+
+    async def fail(self, outcome: Outcome) -> None:
+        """End the turn without an answer: its calls get outputs, known or not; a blocked message is taken out."""
+        await self.hold()
+        if self._is_over or self.first is None:
+            return
+        turn = OpenTurn((self._delivery.id,), self._delivery.digest, self.first, 1)
+        journal = TurnJournal(self._session, Begun(turn, interrupted=True), self._delivery, self._message)
+        if outcome is Outcome.INPUT_BLOCKED:
+            await journal.block()
+        else:
+            await journal.close()
+            await journal.end(outcome)
+        self._is_over = True
+
+    async def give_up(self) -> None:
+        """Give back what is held: the session is not the run's any more, and nothing waits for a decision on it."""
+        if self._is_held:
+            await self._session._release_lease()
+            self._is_held = False
+        if self._delivery.decides is not None:
+            await PendingRuns(self._session).settle(self._delivery.decides)
+
+    async def _ended(self, outcome: Outcome, waiting: str | None = None) -> None:
+        await self.hold()
+        if self._is_over or self._is_parked:
+            return
+        async with self._session._open():
+            await _settled(self._store.end_turn(NOTHING, outcome, waiting=waiting))
+        self._is_held = False
+        self._is_over = waiting is None
+
+    # --- waiting for a decision --------------------------------------------------------------------------------------
+
+    async def park(self, run_id: str, state: str, calls: Iterable[PendingCall]) -> None:
+        """Let the session wait for a decision on calls, free for reading; nothing is done twice when called again."""
+        runs = PendingRuns(self._session)
+        parked = await runs.get()
+        if parked is None or parked.run_id != run_id:
+            await runs.park(state, calls, run_id=run_id)
+        await self._ended(Outcome.WAITING, run_id)
+
+    def resume(self, number: int, run_id: str) -> None:
+        """From now on the turn is the one that a decision led to. It takes the session when something new is done."""
+        self._delivery = self._delivery_of(number, run_id)
+        self._is_held = self._is_parked = False
+        self._is_over = self._was_done()
+
+    # --- small things ------------------------------------------------------------------------------------------------
+
+    def _delivery_of(self, number: int, run_id: str | None) -> Delivery:
+        return Delivery(turn_id(f"{self._name}#{number}"), request_digest(self._name), decides=run_id)
+
+    def _was_done(self) -> bool:
+        done = self._log.finished_by(self._delivery.id)
+        return done is not None and done.outcome not in (*_LOST, Outcome.WAITING)
+
+    def _milliseconds(self) -> int:
+        return max(1, int(self._seconds() * 1000))
+
+    async def _read_back(self, limit: int | None) -> None:
+        """Have as much of the history as is asked for."""
+        start = 0 if limit is None else max(0, (self.first or 0) + len(self._own) - limit - 1)
+        if start < self._history_from:
+            async with self._session._open():
+                items, _ = await self._store.read_from(start)
+            self._history, self._history_from = items[: (self.first or 0) - start], start
+
+    def _lost(self, what: str) -> TurnLostError:
+        return TurnLostError(f"session {self.session_id!r} went on without the run: {what}. Nothing was written")
+
+
+async def _unguarded(work: Awaitable[Any]) -> Any:
+    return await work

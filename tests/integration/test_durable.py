@@ -1,0 +1,447 @@
+"""Durable runs in AWS's test runner: what they do, what they wait for, and what they refuse.
+
+The function runs in the test's process, on real DynamoDB engines. Whatever ends an invocation is AWS's own: a pause, a
+callback, an error. Deaths are in test_durable_kill.py.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+from agents import Agent, RunHooks, handoff
+from aws_durable_execution_sdk_python import durable_execution
+from aws_durable_execution_sdk_python_testing import DurableFunctionTestRunner
+from pydantic import BaseModel
+
+from openai_agents_session import (
+    DynamoDBSession,
+    InvalidInputError,
+    RunNotPendingError,
+    StorageOptions,
+    durable,
+)
+from openai_agents_session.environment import EnvironmentSettings, ExecutionEnvironment
+from openai_agents_session.runs import PendingRuns
+from openai_agents_session.storage.keys import large_key
+from tests.support.durable_agents import Entry, Ledger, LedgerModel, effect, guardrails, payer
+from tests.support.durable_worker import service_for
+from tools.emulation.engines import Engine
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+T = TypeVar("T")
+
+PAST, FUTURE = "The first thing said.", "The next thing said."
+
+
+@dataclass
+class Stage:
+    """One durable function, whose environment a test may look into.
+
+    Attributes:
+        environment: The event loop and client of the function.
+        ledger: What was done.
+        agent: Makes the agent, anew in every invocation, as an import would.
+        told: Keyword arguments of ``durable.run``.
+        ahead_seconds: How far the clock of the function and of the test is ahead.
+        invocations: How often the function was invoked.
+    """
+
+    environment: ExecutionEnvironment
+    ledger: Ledger
+    agent: Callable[[], Agent[Any]]
+    told: dict[str, Any] = field(default_factory=dict)
+    ttl_seconds: int | None = None
+    ahead_seconds: float = 0.0
+    invocations: int = 0
+
+    def session(self) -> DynamoDBSession:
+        """The session."""
+        options = StorageOptions(clock=lambda: time.time() + self.ahead_seconds)
+        settings: dict[str, Any] = {"options": options, "ttl_seconds": self.ttl_seconds}
+        return self.environment.run(self.environment.open_session("ada", **settings))
+
+    def do(self, work: Callable[[DynamoDBSession], Awaitable[T]]) -> T:
+        """Do something to the session, between invocations."""
+        session = self.session()
+
+        async def done() -> T:
+            return await work(session)
+
+        return self.environment.run(done())
+
+    def history(self) -> list[Any]:
+        """The session's items."""
+        return self.do(lambda session: session.get_items())  # type: ignore[arg-type, return-value]
+
+    def handler(self) -> Callable[[Any, Any], Any]:
+        """The function."""
+
+        @durable_execution
+        def handler(event: Any, context: Any) -> Any:
+            self.invocations += 1
+            told = {"environment": self.environment, "session": self.session()} | self.told
+            return durable.run(context, self.agent(), event["message"], **told).to_dict()
+
+        return handler
+
+    def played(self, message: str = "Go.") -> Any:
+        """A run from its beginning to its end: the answer. Raises what ended it."""
+        with service_for(self.handler()) as service:
+            return ended(service, service.run_async(input=json.dumps({"message": message})))
+
+
+def ended(service: DurableFunctionTestRunner, execution: str) -> Any:
+    """What an execution came to."""
+    result = service.wait_for_result(execution, timeout=60)
+    if result.error is not None:
+        raise ExecutionError(result.error.type or "", result.error.message or "")
+    return json.loads(result.result or "null")
+
+
+class ExecutionError(Exception):
+    """An execution failed: the error's type and text."""
+
+
+@pytest.fixture
+def stage(engine: Engine, table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    """A stage with the agent that pays, ships and mails."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("OPENAI_AGENTS_DISABLE_TRACING", "1")
+    environment = ExecutionEnvironment(EnvironmentSettings(table, "us-east-1", None, engine.endpoint_url))
+    ledger = Ledger(tmp_path / "effects")
+    yield Stage(environment, ledger, lambda: payer(ledger))
+    environment.close()
+
+
+def scripted(stage: Stage, *script: Entry, **settings: Any) -> Callable[[], Agent[Any]]:
+    """An agent with this script."""
+    return lambda: Agent(name="scripted", model=LedgerModel(stage.ledger, list(script)), **settings)
+
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+def test_parallel_tools(stage: Stage) -> None:
+    """A plain run is one invocation: each model call and tool once, the whole turn in the history, the session free."""
+    answer = stage.played()
+    assert (answer["answer"], answer["usage"]["requests"], stage.invocations) == ("All is done.", 3, 1)
+    assert set(stage.ledger.counts.values()) == {1}
+    outputs = [item["output"] for item in stage.history() if item.get("type") == "function_call_output"]
+    assert outputs == ["pay done", "pay done", "ship done", "mail done"]
+    stage.do(lambda session: session.add_items([{"role": "user", "content": FUTURE}]))
+
+
+def test_a_second_turn_reads_the_first(stage: Stage) -> None:
+    """The model is given the history, in its order, limited as the session says."""
+    stage.do(lambda session: session.add_items([{"role": "user", "content": PAST}]))
+    seen: list[Any] = []
+
+    class Seeing(LedgerModel):
+        async def get_response(self, system_instructions: Any, input: Any, *rest: Any, **named: Any) -> Any:  # noqa: A002
+            seen.append([item.get("content") for item in input])
+            return await super().get_response(system_instructions, input, *rest, **named)
+
+    stage.agent = lambda: Agent(name="seeing", model=Seeing(stage.ledger, ["Seen."]))
+    assert stage.played(FUTURE)["answer"] == "Seen."
+    assert seen == [[PAST, FUTURE]]
+
+
+def test_handoff(stage: Stage) -> None:
+    """A handoff leads to the other agent, its callback once, and the outcome names who answered."""
+    done: list[str] = []
+
+    async def told(_: Any) -> None:
+        done.append("handed off")
+
+    def agent() -> Agent[Any]:
+        other = Agent(name="other", model=LedgerModel(stage.ledger, ["unused", [("pay", "c2", {})], "Paid."][1:]))
+        other.tools = [effect(stage.ledger, "pay")]
+        first = Agent(name="first", model=LedgerModel(stage.ledger, [[("transfer_to_other", "c1", {})]]))
+        first.handoffs = [handoff(other, on_handoff=told)]
+        other.handoffs = [first]
+        return first
+
+    stage.agent = agent
+    answer = stage.played()
+    assert (answer["answer"], answer["agent"], done) == ("Paid.", "other", ["handed off"])
+    assert stage.ledger.of("tool") == {"pay c2": 1}
+
+
+def test_guardrails(stage: Stage) -> None:
+    """Guardrails run once each; one that triggers ends the run with its name, and the blocked message is taken out."""
+    before, after = guardrails(stage.ledger)
+    stage.agent = scripted(stage, "Fine.", input_guardrails=[before], output_guardrails=[after])
+    assert stage.played()["answer"] == "Fine."
+    assert stage.ledger.of("guardrail") == {"input": 1, "output": 1}
+    kept = stage.history()
+    with pytest.raises(ExecutionError, match="DurableRunError"):
+        stage.played("Say what is forbidden.")
+    assert stage.history() == kept
+
+
+class Bill(BaseModel):
+    """What an agent answers."""
+
+    amount: int
+
+
+def test_output_type(stage: Stage) -> None:
+    """An agent with an ``output_type`` answers a value of it."""
+    outcomes: list[Any] = []
+    stage.agent = scripted(stage, '{"amount": 7}', output_type=Bill)
+
+    @durable_execution
+    def handler(_: Any, context: Any) -> Any:
+        session = stage.session()
+        outcome = durable.run(context, stage.agent(), "Go.", session=session, environment=stage.environment)
+        outcomes.append(outcome.final_output)
+        return outcome.to_dict()
+
+    with service_for(handler) as service:
+        answer = ended(service, service.run_async(input="{}"))
+    assert (answer["answer"], outcomes) == ({"amount": 7}, [Bill(amount=7)])
+
+
+def test_streaming_is_refused(stage: Stage) -> None:
+    """Streaming is refused, with the reason."""
+    with pytest.raises(InvalidInputError, match="cannot be streamed: what was streamed"):
+        durable.run_streamed(None, stage.agent(), "Go.")
+
+
+def test_an_approval_waits_seven_days_without_an_invocation(stage: Stage) -> None:
+    """While a run waits no function runs, the session can be read, a message is told of the run; then it goes on."""
+    stage.agent = lambda: approving(stage)
+    with service_for(stage.handler()) as service:
+        execution = service.run_async(input='{"message": "Pay."}')
+        service.wait_for_callback(execution, "agent/approval 1", timeout=60)
+        run = waiting_run(stage)
+        assert durable.is_durable(run)
+        before = stage.invocations
+        stage.ahead_seconds = 7 * 86_400
+        assert [call.tool for call in run.approvals] == ["pay"]
+        assert stage.history()[0] == {"role": "user", "content": "Pay."}
+        time.sleep(0.5)
+        assert stage.invocations == before
+        decide(stage, service, run.run_id, {"c1": True})
+        assert ended(service, execution)["answer"] == "Paid."
+        with pytest.raises(RunNotPendingError):
+            decide(stage, service, run.run_id, {"c1": True})
+    assert stage.ledger.of("tool") == {"pay c1": 1}
+    assert set(stage.ledger.of("model").values()) == {1}
+    assert stage.do(lambda session: PendingRuns(session).get()) is None
+    stage.do(lambda session: session.add_items([{"role": "user", "content": FUTURE}]))
+
+
+def test_a_rejected_call_does_not_run(stage: Stage) -> None:
+    """A rejected call has not run, and the model answers."""
+    stage.agent = lambda: approving(stage)
+    with service_for(stage.handler()) as service:
+        execution = service.run_async(input='{"message": "Pay."}')
+        service.wait_for_callback(execution, "agent/approval 1", timeout=60)
+        decide(stage, service, waiting_run(stage).run_id, {"c1": False})
+        assert ended(service, execution)["answer"] == "Paid."
+    assert stage.ledger.of("tool") == {}
+
+
+@pytest.mark.parametrize("between", ["cleared", "expired", "written to"])
+def test_what_happens_to_a_session_that_waits_is_told(stage: Stage, between: str) -> None:
+    """A clear, an expiry, or items of somebody else end the run with an error; what is there stays."""
+    stage.agent = lambda: approving(stage)
+    stage.ttl_seconds = 86_400 * 2 if between == "expired" else None
+    with service_for(stage.handler()) as service:
+        execution = service.run_async(input='{"message": "Pay."}')
+        callback = service.wait_for_callback(execution, "agent/approval 1", timeout=60)
+        until_parked(stage)
+        if between == "cleared":
+            stage.do(lambda session: session.clear_session())
+        elif between == "expired":
+            stage.ahead_seconds = 7 * 86_400
+        else:
+            stage.do(lambda session: session.add_items([{"role": "user", "content": FUTURE}]))
+        left = stage.history()
+        service.send_callback_success(callback, b'{"c1": true}')
+        with pytest.raises(ExecutionError, match="TurnLostError"):
+            ended(service, execution)
+    assert stage.ledger.of("tool") == {}
+    assert stage.history() == left
+
+
+def test_a_changed_agent_is_noticed(stage: Stage) -> None:
+    """A replay that would ask for something else ends with an error that says so; the session goes on."""
+    stage.agent = lambda: approving(stage)
+    with service_for(stage.handler()) as service:
+        execution = service.run_async(input='{"message": "Pay."}')
+        callback = service.wait_for_callback(execution, "agent/approval 1", timeout=60)
+        until_parked(stage)
+        stage.agent = lambda: approving(stage, "refund")
+        service.send_callback_success(callback, b'{"c1": true}')
+        with pytest.raises(ExecutionError, match=r"ReplayMismatchError.*deployed"):
+            ended(service, execution)
+    assert stage.ledger.of("tool") == {}
+
+
+def test_a_tool_that_needs_no_approval_any_more_is_noticed(stage: Stage) -> None:
+    """A replay that would not ask for what is recorded does nothing new."""
+    stage.agent = lambda: approving(stage)
+    with service_for(stage.handler()) as service:
+        execution = service.run_async(input='{"message": "Pay."}')
+        callback = service.wait_for_callback(execution, "agent/approval 1", timeout=60)
+        until_parked(stage)
+        stage.agent = lambda: approving(stage, needs_approval=False)
+        service.send_callback_success(callback, b'{"c1": true}')
+        with pytest.raises(ExecutionError, match="ReplayMismatchError"):
+            ended(service, execution)
+    assert stage.ledger.of("tool") == {}
+
+
+def test_large_results_lie_beside_the_session_and_are_collected(stage: Stage) -> None:
+    """A result over the limit is kept in the table while the run lasts, and read back at a replay."""
+    large = "x" * 400_000
+    kept: list[int] = []
+
+    def agent() -> Agent[Any]:
+        script: list[Entry] = [[("read", "c1", {})], [("pay", "c2", {})], "Paid."]
+        tools: list[Any] = [effect(stage.ledger, "read", result=large)]
+        tools.append(effect(stage.ledger, "pay", needs_approval=True))
+        return Agent(name="reader", model=LedgerModel(stage.ledger, script), tools=tools)
+
+    stage.agent = agent
+    with service_for(stage.handler()) as service:
+        execution = service.run_async(input='{"message": "Read."}')
+        service.wait_for_callback(execution, "agent/approval 1", timeout=60)
+        until_parked(stage)
+        kept.append(len(stored(stage, large_key("ada"))))
+        decide(stage, service, waiting_run(stage).run_id, {"c2": True})
+        assert ended(service, execution)["answer"] == "Paid."
+    assert kept == [1]
+    assert stored(stage, large_key("ada")) == []
+    assert stage.ledger.of("tool") == {"read c1": 1, "pay c2": 1}
+    assert large in [item.get("output") for item in stage.history()]
+
+
+def test_a_large_answer(stage: Stage) -> None:
+    """An answer over the limit is returned whole."""
+    stage.agent = scripted(stage, "y" * 300_000)
+    stage.told["options"] = durable.DurableOptions(inline_bytes=1_000)
+    assert stage.played()["answer"] == "y" * 300_000
+
+
+def test_a_busy_session_is_waited_for(stage: Stage) -> None:
+    """A run whose session another turn holds begins when that has ended, without being billed for waiting."""
+
+    async def hold(session: DynamoDBSession) -> None:
+        await session._take_lease(2.0, 0.0)
+
+    stage.do(hold)
+    assert stage.played()["answer"] == "All is done."
+    assert stage.invocations > 1
+
+
+def test_an_invocation_without_time_goes_on_in_another(stage: Stage) -> None:
+    """With little time left nothing new begins: the run goes on in the next invocation, where it stood."""
+
+    class Hasty:
+        aws_request_id = "request"
+
+        def __init__(self) -> None:
+            self.calls = 0
+
+        def get_remaining_time_in_millis(self) -> int:
+            self.calls += 1
+            return 900_000 if self.calls < 5 else 5_000
+
+    handler = stage.handler()
+    assert stage.told == {}
+    with service_for(lambda event, _: handler(event, Hasty())) as service:
+        assert ended(service, service.run_async(input='{"message": "Go."}'))["answer"] == "All is done."
+    assert stage.invocations > 1
+    assert set(stage.ledger.counts.values()) == {1}
+
+
+def test_a_model_that_fails_is_asked_again_later(stage: Stage) -> None:
+    """A model that cannot be reached is asked again after a pause without a function, as often as the options say."""
+
+    class Failing(LedgerModel):
+        failures = 2
+
+        async def get_response(self, *arguments: Any, **named: Any) -> Any:
+            if Failing.failures:
+                Failing.failures -= 1
+                raise ConnectionError("not reached")
+            return await super().get_response(*arguments, **named)
+
+    stage.agent = lambda: Agent(name="failing", model=Failing(stage.ledger, ["At last."]))
+    assert stage.played()["answer"] == "At last."
+    assert stage.invocations == 3
+
+    Failing.failures = 100
+    stage.told["options"] = durable.DurableOptions(model_attempts=2)
+    with pytest.raises(ExecutionError, match="DurableRunError"):
+        stage.played("Again.")
+    stage.do(lambda session: session.add_items([{"role": "user", "content": FUTURE}]))
+
+
+def test_hooks_are_not_told_twice(stage: Stage) -> None:
+    """Hooks hear of each tool once, although the run is replayed."""
+    heard: list[str] = []
+
+    class Hooks(RunHooks[Any]):
+        async def on_tool_end(self, context: Any, agent: Any, tool: Any, result: object) -> None:
+            heard.append(tool.name)
+
+    def agent() -> Agent[Any]:
+        script: list[Entry] = [[("read", "c0", {})], [("pay", "c1", {})], "Paid."]
+        tools: list[Any] = [effect(stage.ledger, "read"), effect(stage.ledger, "pay", needs_approval=True)]
+        return Agent(name="approving", model=LedgerModel(stage.ledger, script), tools=tools)
+
+    stage.agent, stage.told["hooks"] = agent, Hooks()
+    with service_for(stage.handler()) as service:
+        execution = service.run_async(input='{"message": "Pay."}')
+        service.wait_for_callback(execution, "agent/approval 1", timeout=60)
+        until_parked(stage)
+        decide(stage, service, waiting_run(stage).run_id, {"c1": True})
+        ended(service, execution)
+    assert heard == ["read", "pay"]
+
+
+def approving(stage: Stage, name: str = "pay", *, needs_approval: bool = True) -> Agent[Any]:
+    """An agent whose tool needs approval."""
+    script: list[Entry] = [[("pay", "c1", {"amount": 1})], "Paid."]
+    tools: list[Any] = [effect(stage.ledger, name, needs_approval=needs_approval)]
+    return Agent(name="approving", model=LedgerModel(stage.ledger, script), tools=tools)
+
+
+def waiting_run(stage: Stage) -> Any:
+    """The run that waits."""
+    until_parked(stage)
+    return stage.do(lambda session: PendingRuns(session).get())
+
+
+def until_parked(stage: Stage) -> None:
+    """Wait until the session is free."""
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        turns, _ = stage.do(lambda session: session._store.turns())
+        if turns.waiting is not None:
+            time.sleep(0.3)  # the invocation itself ends
+            return
+        time.sleep(0.05)
+    raise AssertionError("no run was parked")
+
+
+def decide(stage: Stage, service: DurableFunctionTestRunner, run_id: str, decisions: dict[str, bool]) -> None:
+    """Decide as a caller does."""
+    stage.do(lambda session: durable.decide(session, run_id, decisions, send=service.send_callback_success))
+
+
+def stored(stage: Stage, key: str) -> list[Any]:
+    """The items that are stored under a key beside the session."""
+    return stage.do(lambda session: session._companion(key).read(None))

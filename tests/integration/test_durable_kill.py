@@ -1,0 +1,107 @@
+"""A durable run that is killed anywhere ends as one that was not: counted over all the processes that it had."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aws_durable_execution_sdk_python_testing import DurableFunctionTestResult
+
+from openai_agents_session import DynamoDBSession
+from openai_agents_session.durable import DurableOptions
+from openai_agents_session.turns import INTERRUPTED
+from tests.support.durable_worker import Job, invoked_elsewhere, service_for
+from tools.emulation.engines import Engine
+
+if TYPE_CHECKING:
+    from types_aiobotocore_dynamodb import DynamoDBClient
+
+Sample = Callable[[Sequence[Any], int], Sequence[Any]]
+
+TOOLS = ("pay c1", "pay c2", "ship c3", "mail c4")
+
+
+@pytest.fixture
+def job(engine: Engine, table: str, tmp_path: Path) -> Job:
+    """A job that nothing disturbs."""
+    return Job(engine.endpoint_url, table, tmp_path)
+
+
+def played(job: Job) -> DurableFunctionTestResult:
+    """The job, from its beginning to its end."""
+    job.folder.mkdir(exist_ok=True)
+    with service_for(invoked_elsewhere(job)) as runner:
+        return runner.run(input=json.dumps({"message": "Go."}), execution_timeout=100)
+
+
+async def history(client: DynamoDBClient, job: Job) -> list[Any]:
+    """The session's items."""
+    return list(await DynamoDBSession(job.session_id, client, job.table).get_items())
+
+
+def trial_of(job: Job, *fatal: int, **changes: Any) -> Job:
+    """The same job in a session and a folder of its own, killed at these points."""
+    name = "-".join(map(str, fatal)) or "whole"
+    return replace(job, folder=job.folder / name, session_id=f"killed-{name}", fatal=frozenset(fatal), **changes)
+
+
+async def test_killed_at_any_point(job: Job, client: DynamoDBClient, sample: Sample) -> None:
+    """The same history and answer, each tool at most once, no checkpointed model call again."""
+    whole = trial_of(job)
+    answer = played(whole).result
+    expected = await history(client, whole)
+    assert whole.effects.of("tool") == dict.fromkeys(TOOLS, 1)
+    points = whole.points
+
+    for point in sample(range(len(points)), 12):
+        trial = trial_of(job, point)
+        result = played(trial)
+        assert result.result == answer, points[point]
+        assert len(trial.points) > point, "it was killed"
+        stored = await history(client, trial)
+        interrupted = [item for item in stored if item.get("output") == INTERRUPTED]
+        assert [unless_interrupted(a, b) for a, b in zip(stored, expected, strict=True)] == expected, points[point]
+        assert all(count == 1 for count in trial.effects.of("tool").values()), points[point]
+        assert len(trial.effects.of("tool")) >= len(TOOLS) - len(interrupted)
+        assert sum(trial.effects.of("model").values()) <= 4, "one was under way at most"
+        assert not interrupted or not points[point].startswith("model"), points[point]
+
+
+def unless_interrupted(item: Any, expected: Any) -> Any:
+    return expected if item.get("output") == INTERRUPTED and item["call_id"] == expected["call_id"] else item
+
+
+async def test_killed_at_any_point_with_tools_that_may_run_again(
+    job: Job, client: DynamoDBClient, sample: Sample
+) -> None:
+    """With tools that run at least once the history is the same to the last item."""
+    options = DurableOptions(at_least_once=("pay", "ship", "mail"))
+    whole = trial_of(job, options=options)
+    played(whole)
+    expected = await history(client, whole)
+
+    for point in sample(range(len(whole.points)), 5):
+        trial = trial_of(job, point, options=options)
+        assert played(trial).error is None
+        assert await history(client, trial) == expected
+        assert set(trial.effects.of("tool")) == set(TOOLS)
+        assert all(count <= 2 for count in trial.effects.of("tool").values())
+
+
+async def test_killed_twice(job: Job, client: DynamoDBClient, sample: Sample) -> None:
+    """Two deaths of one run change as little as one."""
+    whole = trial_of(job)
+    played(whole)
+    expected = await history(client, whole)
+    pairs = [(first, first + later) for first in range(len(whole.points)) for later in (1, 3, 8)]
+
+    for first, second in sample(pairs, 4):
+        trial = trial_of(job, first, second)
+        assert played(trial).error is None
+        stored = await history(client, trial)
+        assert [unless_interrupted(a, b) for a, b in zip(stored, expected, strict=True)] == expected
+        assert all(count == 1 for count in trial.effects.of("tool").values())
