@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.keys import Keys
 
-from tests.support.agent import Stage
+from tests.support.agent import agent_stage
 from tests.support.events import path_of
 from tests.support.page import Page
 from tools.emulation.issuer import Issuer
@@ -189,6 +190,31 @@ def test_files_that_are_too_large_are_refused_before_they_are_sent(page: Page, t
     assert page.all("#attached li") == []
 
 
+def test_people_are_signed_in_and_have_conversations_of_their_own(
+    chromium: Chrome, speaker: StreamingModel, tmp_path: Path
+) -> None:
+    """Where the server wants a token, the page gets one from its issuer, and the server knows who is there."""
+    with agent_stage() as stage, Issuer() as issuer:
+        told = {"MODEL_PROVIDER": "compatible", "MODEL_NAME": "small", "MODEL_BASE_URL": speaker.base_url}
+        told |= {"AWS_LAMBDA_FUNCTION_NAME": "streaming", "JWT_ISSUER": issuer.url, "JWT_AUDIENCE": "page"}
+        with serving(stage.variables | told | {"SERVE_PAGE": "true"}, tmp_path / "log") as url:
+            page = Page(chromium, url, "shared-name", speaker, stage)
+            page.open()
+            page.converses("Hello")
+            assert page.said == ["Hello", "You said: Hello"]
+            assert "code=" not in chromium.current_url
+            assert chromium.current_url.endswith("#shared-name")
+            page.open()
+            assert page.until(lambda: page.said == ["Hello", "You said: Hello"]), "a reload needs no other sign-in"
+            page.run("sessionStorage.clear(); localStorage.clear()")
+            issuer.user = "bob"
+            page.open()
+            assert page.texts("#list a") == []
+            page.converses("Anybody?")
+            assert page.said == ["Anybody?", "You said: Anybody?"]
+    chromium.get("about:blank")
+
+
 DOT = (
     "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
     "1f15c4890000000d49444154789c6360606060000000050001a5f645400000000049454e44ae426082"
@@ -208,27 +234,3 @@ def test_even_a_script_that_got_in_would_not_run(page: Page) -> None:
     assert page.until(lambda: page.run("return window.refused"))
     assert page.run("return [window.ran, window.barred]") == [None, True]
     assert sum("Content Security Policy" in line for line in page.complaints()) >= 2
-
-
-def test_people_are_signed_in_and_have_conversations_of_their_own(
-    chromium: Chrome, speaker: StreamingModel, stage: Stage, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """Where the server wants a token, the page gets one from its issuer, and the server knows who is there."""
-    with Issuer() as issuer:
-        told = {"MODEL_PROVIDER": "compatible", "MODEL_NAME": "small", "MODEL_BASE_URL": speaker.base_url}
-        told |= {"AWS_LAMBDA_FUNCTION_NAME": "streaming", "JWT_ISSUER": issuer.url, "JWT_AUDIENCE": "page"}
-        log = tmp_path_factory.mktemp("signed-in") / "log"
-        with serving(stage.variables | told | {"SERVE_PAGE": "true"}, log) as url:
-            page = Page(chromium, url, "shared-name", speaker, stage)
-            page.open()
-            page.send("Hello")
-            assert page.until(lambda: page.said == ["Hello", "You said: Hello"]), page.said
-            assert "code=" not in chromium.current_url
-            assert chromium.current_url.endswith("#shared-name")
-            page.open()
-            assert page.until(lambda: page.said == ["Hello", "You said: Hello"]), "a reload needs no other sign-in"
-            chromium.execute_script("sessionStorage.clear()")
-            issuer.user = "bob"
-            page.open()
-            page.send("Anybody?")
-            assert page.until(lambda: page.said == ["Anybody?", "You said: Anybody?"]), page.said

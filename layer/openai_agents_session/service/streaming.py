@@ -169,21 +169,16 @@ def build_app(service: AgentService, settings: StreamSettings) -> Starlette:
             return await serving.stream(settings.heartbeat_seconds)
         return _response(await serving.answer())
 
-    async def sign_in(_: HttpRequest) -> Response:
-        return JSONResponse(await asyncio.to_thread(_sign_in, tokens), headers={"cache-control": "no-store"})
-
-    async def issuer() -> str:
-        return _origin((await asyncio.to_thread(_sign_in, tokens)).get("token_endpoint", ""))
+    async def sign_in() -> dict[str, str]:
+        return await asyncio.to_thread(_sign_in, tokens)
 
     async def health(_: HttpRequest) -> Response:
         return JSONResponse({"status": 200}, headers={"cache-control": "no-store"})
 
-    routes = [Route("/", health, methods=["GET"])]
-    if settings.serve_page:
-        routes = [*page.routes(issuer), Route("/sign-in", sign_in, methods=["GET"])]
-    routes.append(Route("/{path:path}", resources, methods=["GET", "POST", "PATCH", "DELETE"]))
+    start = page.routes(sign_in) if settings.serve_page else [Route("/", health, methods=["GET"])]
     # A page of another site may have a name that leads here: it is then of the same origin, but not of this name.
     here = [] if settings.in_lambda else [Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])]
+    routes = [*start, Route("/{path:path}", resources, methods=["GET", "POST", "PATCH", "DELETE"])]
     return Starlette(middleware=here, routes=routes)
 
 
@@ -338,10 +333,6 @@ def _sign_in(tokens: Tokens | None) -> dict[str, str]:
     except (OSError, ValueError, KeyError) as error:
         log_failure("the tokens' issuer does not say how to sign in", error)
         return {}
-
-
-def _origin(url: str) -> str:
-    return "/".join(url.split("/")[:3])
 
 
 def _response(answer: Answer) -> Response:

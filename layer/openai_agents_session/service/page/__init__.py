@@ -16,11 +16,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 if TYPE_CHECKING:
     from starlette.requests import Request
+
+SignIn = Callable[[], Awaitable[dict[str, str]]]
 
 FOLDER = Path(__file__).parent
 TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
@@ -48,24 +50,29 @@ class File:
     tag: str
 
 
-def routes(issuer: Callable[[], Awaitable[str]]) -> list[Route]:
-    """Where the page is served.
+def routes(sign_in: SignIn) -> list[Route]:
+    """Where the page is served, and what it has to know to sign people in.
 
     Args:
-        issuer: Gives the origin that the page may ask for a token besides; empty where nobody has to sign in.
+        sign_in: Tells that: the page may ask the origin of its ``token_endpoint`` for a token. Nothing where nobody has
+            to be signed in.
     """
 
     async def index(_: Request) -> Response:
-        return _index(await issuer())
+        return _index("/".join((await sign_in()).get("token_endpoint", "").split("/")[:3]))
 
-    return [Route("/", index, methods=["GET"]), Route("/page/{name:path}", _file, methods=["GET"])]
+    async def how(_: Request) -> Response:
+        return JSONResponse(await sign_in(), headers=_PLAIN | {"cache-control": "no-store"})
+
+    served = {"/": index, "/sign-in": how, "/page/{name:path}": _file}
+    return [Route(path, endpoint, methods=["GET"]) for path, endpoint in served.items()]
 
 
 def _index(issuer: str) -> Response:
     nonce = secrets.token_urlsafe(16)
     html = (FOLDER / "index.html").read_text(encoding="utf-8").replace("{nonce}", nonce)
     headers = {
-        "content-security-policy": POLICY.format(nonce=nonce, issuer=f" {issuer}" if issuer else ""),
+        "content-security-policy": POLICY.replace("{nonce}", nonce).replace("{issuer}", f" {issuer}" if issuer else ""),
         "referrer-policy": "no-referrer",
         "cross-origin-opener-policy": "same-origin",
         "cache-control": "no-store",  # a nonce is for one answer

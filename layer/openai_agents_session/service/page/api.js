@@ -1,7 +1,7 @@
 // The service's routes. What it refuses is raised as Refused, a lost connection as the browser's own TypeError.
 
 import { eventsOf } from "./events.js";
-import * as signin from "./signin.js";
+import { isWanted, signIn, signed } from "./signin.js";
 
 export class Refused extends Error {
   constructor(status, body) {
@@ -21,7 +21,7 @@ const query = (fields) => {
 };
 
 async function ask(method, path, payload, { accept = "application/json", key, signal } = {}) {
-  const headers = { accept, ...signin.signed() };
+  const headers = { accept, ...signed() };
   let body;
   if (payload !== undefined) {
     body = JSON.stringify(payload);
@@ -29,7 +29,7 @@ async function ask(method, path, payload, { accept = "application/json", key, si
   }
   if (key) headers["idempotency-key"] = key;
   const answer = await fetch(path, { method, headers, body, signal });
-  if (signin.isWanted(answer.status)) await signin.signIn();
+  if (answer.status === 401 && isWanted()) await signIn();
   if (!answer.ok) throw new Refused(answer.status, await answer.json().catch(() => ({})));
   return answer;
 }

@@ -517,7 +517,11 @@ list.start({
 attachments.start((notice) => { if (phase === "idle") $("hint").textContent = notice || HINTS.idle; });
 $("ideas").append(...IDEAS.map((idea) => button(idea, () => { message.value = idea; message.focus(); })));
 await markdown.load();
-await signin.start().catch(() => addCard("failed", "You could not be signed in", "Reload the page to try again.", [], "alert"));
-list.load();
-openAddressed();
-look();
+try {
+  await signin.start();
+  list.load();
+  openAddressed();
+  look();
+} catch {
+  addCard("failed", "You could not be signed in", "Reload the page to try again.", [], "alert");
+}
