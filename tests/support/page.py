@@ -109,8 +109,14 @@ class Page:
 
     def press(self, label: str) -> None:
         """Press the button that says so, or has that name."""
-        buttons = [button for button in self.all("button") if label in (button.text, button.accessible_name)]
-        buttons[-1].click()
+
+        def pressed() -> bool:
+            buttons = [button for button in self.all("button") if label in (button.text, button.accessible_name)]
+            if buttons:
+                buttons[-1].click()
+            return bool(buttons)
+
+        assert self.until(pressed), label
 
     def complaints(self) -> list[str]:
         """What the browser wrote to its console, but for the statuses of answers that were meant to be refused."""
