@@ -76,6 +76,7 @@ def environ_of_server(port: int) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": "local",
         "AWS_EC2_METADATA_DISABLED": "true",
         "POWERTOOLS_TRACE_DISABLED": "true",
+        "PYTHONDONTWRITEBYTECODE": "1",  # the built layer is what is shipped
         "ALLOW_ANONYMOUS": "true",  # whoever is at this machine: the server listens to nobody else
         "PORT": str(port),
     }

@@ -48,7 +48,7 @@ def open_dispute(context: ToolContext[TurnContext], amount: float) -> str:
 def build_desk(settings: Settings) -> Agent[Any]:
     """The agent that conversations begin with."""
     model = build_model(settings, {"offline": RuleModel})
-    path = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    path = {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONDONTWRITEBYTECODE": "1"}  # the layer is read-only
     articles = MCPServerStdio({"command": sys.executable, "args": ["-m", "articles"], "env": path})
     billing = Agent(
         name="Billing",

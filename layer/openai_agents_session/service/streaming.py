@@ -51,7 +51,6 @@ from .sendable import clean
 from .service import refuse, started
 from .shapes import Shape
 from .threads import are_exhausted
-from .tokens import Tokens
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -60,6 +59,7 @@ if TYPE_CHECKING:
 
     from .service import AgentService
     from .steps import Watch
+    from .tokens import Tokens
 
 T = TypeVar("T")
 
@@ -151,7 +151,7 @@ def build_app(service: AgentService, settings: StreamSettings) -> Starlette:
         service: What answers.
         settings: How it is served.
     """
-    tokens = Tokens(settings.issuer, settings.audiences) if settings.issuer else None
+    tokens = _tokens(settings)
 
     async def resources(request: HttpRequest) -> Response:
         event = event_of(request, await request.body(), settings)
@@ -324,6 +324,15 @@ def _told(headers: Mapping[str, str], name: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return told if isinstance(told, dict) else {}
+
+
+def _tokens(settings: StreamSettings) -> Tokens | None:
+    """What verifies tokens, where any are wanted."""
+    if not settings.issuer:
+        return None
+    from .tokens import Tokens  # which loads cryptography
+
+    return Tokens(settings.issuer, settings.audiences)
 
 
 def _sign_in(tokens: Tokens | None) -> dict[str, str]:
