@@ -56,6 +56,12 @@ def seed(stage: Stage, session_id: str, items: list[Any]) -> None:
     asyncio.run(store())
 
 
+SAMPLES = {
+    "": ("update", "fork", "regenerate", "edit", "stop", "rewind"),
+    "http_": ("http_update", "http_fork", "http_regenerate", "http_edit", "http_stop", "http_rewind"),
+}
+
+
 def test_every_route_serves_its_sample_event(environment: Emulator) -> None:
     """The sample events of both shapes do what the documentation says of them."""
 
@@ -67,16 +73,17 @@ def test_every_route_serves_its_sample_event(environment: Emulator) -> None:
         assert body(first)["usage"]["turn"]["requests"] == 1
         if not owner:  # the sample event of a message has another caller than the others
             answer("http_refund", body=json.dumps({"message": "Hello, my name is Ada."}))
-        assert answer(f"{shape}update", **owner)["title"] == "Who I am"
+        update, fork, regenerate, edit, stop, rewind = SAMPLES[shape]
+        assert answer(update, **owner)["title"] == "Who I am"
         if owner:
             assert [one["title"] for one in answer("list")["sessions"]] == ["Who I am"]
         else:
             assert answer("http_list")["sessions"] == []  # no title has the word
-        assert answer(f"{shape}fork", **owner)["total"] == 2
-        assert answer(f"{shape}regenerate", **owner)["answer"].startswith("Nice to meet you, Ada.")
-        assert answer(f"{shape}edit", **owner)["answer"].startswith("Nice to meet you, Grace.")
-        assert answer(f"{shape}stop", **owner)["stopped"] is False
-        assert answer(f"{shape}rewind", **owner)["removed"] == 0
+        assert answer(fork, **owner)["total"] == 2
+        assert answer(regenerate, **owner)["answer"].startswith("Nice to meet you, Ada.")
+        assert answer(edit, **owner)["answer"].startswith("Nice to meet you, Grace.")
+        assert answer(stop, **owner)["stopped"] is False
+        assert answer(rewind, **owner)["removed"] == 0
 
 
 def test_the_list_is_paged_and_searched(environment: Emulator) -> None:

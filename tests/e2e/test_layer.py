@@ -83,7 +83,7 @@ def public_modules(variant: str) -> list[str]:
     package = SOURCES / "openai_agents_session"
     paths = (path.relative_to(SOURCES).with_suffix("") for path in package.rglob("*.py"))
     names = {".".join(path.parts).removesuffix(".__init__") for path in paths}
-    left_out = r"\.(_|cli\b)" if variant == "full" else r"\.(_|cli\b|service\b)"  # which needs Powertools
+    left_out = r"\.(_|cli\b)" if variant == "full" else r"\.(_|cli\b|service\b|durable\b)"  # which need more
     return sorted(name for name in names if not re.search(left_out, name))
 
 

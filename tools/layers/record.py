@@ -29,6 +29,7 @@ AGENT = (
     "agent",
     "agents.testing",
     "agents.extensions.memory.encrypt_session",
+    "openai_agents_session.durable",
 )
 MODELS = ("agents.models.openai_responses", "agents.models.openai_chatcompletions", "openai.lib.bedrock")
 MCP = ("agents.mcp.server", "agents.mcp.manager", "mcp", "mcp.client", "mcp.server", "mcp.shared", "mcp.types")
