@@ -173,8 +173,12 @@ def conversations(stack: LocalStack) -> None:
             ask("tool_turn", session_id=copy["session_id"])
         for found in ask("list").get("sessions", []):
             used = found["usage"]
-            tokens = f"{used['total_tokens']} tokens in {used['requests']} model calls"
+            tokens = f"{used['total_tokens']} tokens in {_counted(used['requests'], 'model call')}"
             say("listed", "dim", f"{found['title']}   {found['total']} items, {tokens}")
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def advise() -> None:

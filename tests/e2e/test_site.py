@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import uuid
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,11 +16,10 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-import boto3
 import pytest
 import yaml
 
-from tests.support.agent import agent_stage
+from tests.support.agent import agent_stage, stage_on
 from tests.support.browser import browser, missing
 from tools.emulation.engines import Engine
 from tools.layers.assemble import ROOT
@@ -39,7 +37,18 @@ SAID = {
     "observer.py": "'write': 1.0",
     "errors.py": "not bob's\n",
 }
-PUBLIC = ("", ".environment", ".turns", ".runs", ".options", ".events", ".errors")
+PUBLIC = (
+    "",
+    ".environment",
+    ".turns",
+    ".runs",
+    ".conversations",
+    ".service",
+    ".durable",
+    ".options",
+    ".events",
+    ".errors",
+)
 """The modules that people import, below the package's name."""
 
 FITTED = (".", "api/sessions", "http", "comparison", "configuration", "bench", "design", "project/contributing")
@@ -263,6 +272,13 @@ def test_a_page_fits_its_window(site: Path, width: int) -> None:
         ("http_refund.json", "/sessions/{session_id}", "post", 202),
         ("http_approvals.json", "/sessions/{session_id}/approvals", "get", 200),
         ("http_approve.json", "/sessions/{session_id}/approvals", "post", 200),
+        ("http_update.json", "/sessions/{session_id}", "patch", 200),
+        ("http_list.json", "/sessions", "get", 200),
+        ("http_fork.json", "/sessions/{session_id}/fork", "post", 200),
+        ("http_edit.json", "/sessions/{session_id}/edit", "post", 200),
+        ("http_regenerate.json", "/sessions/{session_id}/regenerate", "post", 200),
+        ("http_stop.json", "/sessions/{session_id}/stop", "post", 200),
+        ("http_rewind.json", "/sessions/{session_id}/rewind", "post", 200),
         ("http_clear.json", "/sessions/{session_id}", "delete", 200),
     ],
 )
@@ -322,22 +338,7 @@ for number, line in enumerate(sys.stdin):
 @pytest.fixture(scope="module")
 def agent(start_engine: Callable[[str], Engine]) -> Iterator[Callable[[str], Any]]:
     """The agent's handler in a process of its own, which answers sample events one after the other."""
-    engine = start_engine("dynoxide")
-    table = f"sessions-{uuid.uuid4().hex}"
-    made = boto3.client(
-        "dynamodb",
-        region_name="eu-central-1",
-        endpoint_url=engine.endpoint_url,
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-    )
-    made.create_table(
-        TableName=table,
-        KeySchema=[{"AttributeName": "session_id", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "session_id", "AttributeType": "S"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
-    settings = {"SESSION_TABLE": table, "AWS_ENDPOINT_URL_DYNAMODB": engine.endpoint_url, "AWS_REGION": "eu-central-1"}
+    settings = stage_on(start_engine("dynoxide").endpoint_url).variables | {"AWS_REGION": "eu-central-1"}
     process = subprocess.Popen(
         [sys.executable, "-c", HANDLING, ROOT / "functions" / "agent", ROOT],
         env=os.environ | AWS | settings | {"POWERTOOLS_TRACE_DISABLED": "true"},
