@@ -15,7 +15,7 @@ A step whose tools all have no effects is left to the SDK's own append. With k t
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -237,6 +237,7 @@ class TurnJournal:
         *,
         waiting: str | None = None,
         keep: int | None = None,
+        removed: Sequence[Any] = (),
         usage: Usage = NO_USAGE,
     ) -> None:
         """End the turn with its last items, and give the lease back, in one write.
@@ -246,12 +247,14 @@ class TurnJournal:
             items: What is still to be stored.
             waiting: The run that waits for a decision.
             keep: How many items of the history stay; None for all.
+            removed: Items that do not stay: a title that was taken from them does not either.
             usage: What the run has used, as the SDK counts it, added to the session's in the same write. A run that was
                 resumed brings with it what it had used when it was parked: that is not counted twice.
         """
         batch = from_batch(self.session_id, items or [])
+        how: Any = {"waiting": waiting, "keep": keep, "removed": removed, "usage": usage}
         async with self._session._open():
-            await _settled(self._store.end_turn(batch, outcome, waiting=waiting, keep=keep, usage=usage))
+            await _settled(self._store.end_turn(batch, outcome, **how))
         self.is_ended = True
 
     async def block(self) -> None:
@@ -260,7 +263,7 @@ class TurnJournal:
             items, _ = await self._store.read_from(self.turn.first)
         done = [item for item in mended(items, self._outputs) if not _is_said(item)]
         left = [{"role": "user", "content": BLOCKED}, *done] if done else []
-        await self.end(Outcome.INPUT_BLOCKED, left, keep=self.turn.first)
+        await self.end(Outcome.INPUT_BLOCKED, left, keep=self.turn.first, removed=items)
 
     # --- what is stored ----------------------------------------------------------------------------------------------
 

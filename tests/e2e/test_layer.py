@@ -212,15 +212,17 @@ print(json.dumps({
 """
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("version", ["boto3-1.35", "boto3-1.40", "boto3-latest"])
-def test_a_functions_own_boto3_works_behind_the_layer(version: str, tmp_path: Path) -> None:
+def test_a_functions_boto3_works_behind_the_layer(version: str, variant: str, tmp_path: Path) -> None:
+    """The runtime's boto3 gets along with the lean layer's botocore; the full layer has a boto3, which comes first."""
     environment = ROOT / ".work" / "envs" / version
-    layer = build.build(Target(arch=machine(), python=python_of(environment))) / "python"
+    layer = build.build(Target(variant, machine(), python_of(environment))) / "python"
     with ministack.running(tmp_path) as aws:
         python = environment / "bin" / "python"
         seen = in_interpreter(python, BOTO3, str(layer), aws.endpoint_url, *SERVICES)
     assert seen["botocore"].startswith(str(layer))
-    assert seen["boto3"].startswith(str(environment))
+    assert seen["boto3"].startswith(str(environment if variant == "lean" else layer))
     assert (seen["content"], seen["message"]) == ("content", "body")
 
 

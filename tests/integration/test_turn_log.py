@@ -12,6 +12,7 @@ from agents import Agent, RunHooks, Runner, function_tool
 from agents.testing import ScriptedModel, assistant_message, function_call
 
 from openai_agents_session import DeadlineError, DynamoDBSession, LeaseUnavailableError
+from openai_agents_session.conversations import Conversation
 from openai_agents_session.storage.turn_log import (
     KEEP_TURNS,
     AlreadyDone,
@@ -203,6 +204,20 @@ async def test_a_blocked_message_is_not_read_again_and_what_was_done_for_it_is(
     again = await take(open_session(), "l", "bad")
     assert isinstance(again, AlreadyDone)
     assert again.turn.outcome is Outcome.INPUT_BLOCKED
+
+
+@pytest.mark.parametrize("greeting", [[], [answer("How can I help?")]], ids=["first", "after a greeting"])
+async def test_a_blocked_message_gives_no_title(client: Any, table: str, greeting: list[Any]) -> None:
+    """What a guardrail blocked is kept nowhere: a title that was taken from it goes too, and the next one counts."""
+    session = DynamoDBSession("ada", client, table, owner="ada")
+    await session.add_items(greeting)
+    async with named_turn(session, Invocation(), delivery_of("k", "bad"), [said("bad")]) as met:
+        assert isinstance(met, TurnJournal)
+        await met.block()
+    await session.add_items([said("hello")])
+    info = await Conversation(session).info()
+    assert info is not None
+    assert info.title == "hello"
 
 
 @pytest.mark.parametrize("number", [1, 2])

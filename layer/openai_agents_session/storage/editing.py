@@ -25,7 +25,6 @@ from .operations import SessionStore
 from .profile import Profile
 from .redaction import redacted
 from .sealing import Growth
-from .titles import derived_title
 from .transition import Nothing, Planned, Put, Reread, View
 from .usage import NO_LEDGER
 
@@ -103,8 +102,7 @@ class Editor:
             if (refusal := await self._cut_refused(view, keep)) is not None:
                 return refusal
             rest = base.first(keep)
-            profile = rest.profile if keep else rest.profile.without_derived_title()
-            rest = replace(rest, turns=rest.turns.without_run(), profile=profile)
+            rest = replace(rest, turns=rest.turns.without_run())
             return await self.store.put(view, rest, base.count - keep)
 
         removed: int = await self.store.commit(transition, self.store.budget())
@@ -203,9 +201,7 @@ class Editor:
                 f"one piece, so that item {position} cannot be redacted"
             )
         growth = self._quiet_growth(batch, base)
-        profile = base.profile
-        if profile.is_derived and profile.title == derived_title([item]):
-            profile = profile.without_derived_title()
+        profile = base.profile.without_title_of([item])
         allowed = {stored.commit}
 
         async def transition(view: View) -> Planned:

@@ -152,11 +152,13 @@ class Head:
         )
 
     def first(self, count: int) -> Head:
-        """With only the first ``count`` items of the history."""
+        """With only the first ``count`` items of the history. A title from a question goes with the last of them."""
         sealed, turns = self.manifest.count, self.turns.within(count)
+        profile = self.profile if count else self.profile.without_derived_title()
+        kept = replace(self, turns=turns, profile=profile)
         if count >= sealed:
-            return replace(self, tail=self.tail.first(count - sealed), turns=turns)
-        return replace(self, tail=NOTHING, manifest=self.manifest.first(count), turns=turns)
+            return replace(kept, tail=self.tail.first(count - sealed))
+        return replace(kept, tail=NOTHING, manifest=self.manifest.first(count))
 
     def plus(self, batch: Items) -> Head:
         """With a batch at the end."""

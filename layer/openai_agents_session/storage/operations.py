@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
@@ -500,6 +501,7 @@ class SessionStore:
         *,
         waiting: str | None = None,
         keep: int | None = None,
+        removed: Sequence[Any] = (),
         usage: Usage = NO_USAGE,
     ) -> None:
         """Holding the lease: add the turn's last items, end the turn and give the lease back, in one write.
@@ -509,6 +511,7 @@ class SessionStore:
             outcome: How the turn ended.
             waiting: The run that waits for a decision from now on.
             keep: How many items of the history stay before the batch; None for all.
+            removed: Items that do not stay: a title that was taken from them does not either.
             usage: What the run has used. Of a run that was resumed, all of it: what was counted when it was parked is
                 not counted again.
         """
@@ -518,7 +521,7 @@ class SessionStore:
             kept = view.base if keep is None else view.base.first(keep)
             turns = kept.turns.ended(outcome, kept.count + batch.count, waiting=waiting, usage=usage)
             ledger = kept.profile.ledger.plus(view.now, usage.beyond(view.base.turns.usage_before()))
-            profile = replace(kept.profile, ledger=ledger)
+            profile = replace(kept.profile.without_title_of(removed), ledger=ledger)
             return await self.extended(view, replace(kept, lease=None, turns=turns, profile=profile), growth)
 
         await self.grown(transition, growth)

@@ -14,11 +14,12 @@ attributes. Release 1.0.0 does not know them and drops them, without harm to the
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from .record import DamagedRecordError, RecordReader, RecordWriter, UnknownFormatError
+from .titles import derived_title
 from .usage import DAY_SECONDS, NO_LEDGER, Ledger
 
 METADATA_LIMIT_BYTES = 512
@@ -57,6 +58,10 @@ class Profile:
     def without_derived_title(self) -> Profile:
         """Without a title that was taken from a question, which is gone."""
         return self.named(None) if self.is_derived else self
+
+    def without_title_of(self, items: Iterable[Any]) -> Profile:
+        """Without a title that was taken from these items, which go."""
+        return self.without_derived_title() if self.title is not None and self.title == derived_title(items) else self
 
     def listed(self, second: int, milliseconds: int) -> Profile:
         """As the list has it, after a write at this time."""
