@@ -44,6 +44,7 @@ def say() -> Iterator[Say]:
             "AWS_REGION": "eu-central-1",
             "AWS_ENDPOINT_URL_DYNAMODB": f"http://{host}:{port}",
             "SESSION_TABLE": TABLE,
+            "MODEL_PROVIDER": "offline",  # rules in place of a model; the template's default too
             "POWERTOOLS_SERVICE_NAME": "agent",
             "POWERTOOLS_METRICS_NAMESPACE": "tests",
             "POWERTOOLS_TRACE_DISABLED": "true",
