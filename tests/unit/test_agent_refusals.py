@@ -39,6 +39,9 @@ RAISED = {
     errors.TableNotFoundError,
     errors.IndexNotFoundError,
     errors.AccessDeniedError,
+    errors.DurableRunError,  # these of durable runs, which the service's routes do not begin
+    errors.ReplayMismatchError,
+    errors.TurnLostError,
 }
 BASES = {errors.SessionError, errors.LeaseError, errors.StorageError}
 

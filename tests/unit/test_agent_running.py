@@ -150,7 +150,7 @@ class Journal:
 
     step = output = pop_item = clear_session = nothing
 
-    def answered(self, _: Any) -> None: ...
+    def answered(self, _: Any, **__: Any) -> None: ...
 
 
 async def turn_of(setup: Setup, *items: Any) -> running.Turn:
