@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import zipfile
@@ -50,7 +51,7 @@ class Artifacts:
             for name, of in properties.items()
             if {"CodeUri", "ContentUri"} & of.keys()
         }
-        return cls(json.dumps(json.loads(text)), locations, parameters)  # a request takes 51,200 bytes of template
+        return cls(json.dumps(json.loads(text)), locations, parameters)
 
     @property
     def release_1_0_0(self) -> str:
@@ -102,8 +103,15 @@ class Stack:
             {"ParameterKey": name, "ParameterValue": value}
             for name, value in (self.artifacts.parameters | dict(parameters)).items()
         ]
-        body = self.artifacts.template if template is None else template
-        return {"StackName": self.name, "TemplateBody": body, "Parameters": values, "Capabilities": _CAPABILITIES}
+        url = self._uploaded(self.artifacts.template if template is None else template)
+        return {"StackName": self.name, "TemplateURL": url, "Parameters": values, "Capabilities": _CAPABILITIES}
+
+    def _uploaded(self, template: str) -> str:
+        """The template's address: a request itself takes 51,200 bytes of template."""
+        client, key = self.aws.client("s3"), hashlib.sha256(template.encode()).hexdigest()
+        client.create_bucket(Bucket="templates")
+        client.put_object(Bucket="templates", Key=key, Body=template.encode())
+        return f"{self.aws.endpoint_url}/templates/{key}"
 
     @property
     def _client(self) -> Any:

@@ -144,4 +144,4 @@ def lint(templates: Iterable[Mapping[str, Any]], folder: Path) -> str:
         (folder / f"{number}.json").write_text(json.dumps(template))
     linter = str(ENVIRONMENT / "bin" / "cfn-lint")
     command = [linter, "--regions", "eu-central-1", "--template", f"{folder}/*.json"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False).stdout
