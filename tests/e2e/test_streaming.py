@@ -127,10 +127,13 @@ def test_a_tool_is_seen_to_start_and_to_finish(client: Client, model: StreamingM
 def test_a_stream_ends_with_the_answer_as_it_is_given_unstreamed(
     client: Client, model: StreamingModel, session_id: str
 ) -> None:
-    streamed = client.send(session_id, "Hello")[-1]
+    name, streamed = client.send(session_id, "Hello")[-1]
     with client.ask("POST", path_of(session_id), {"message": "Hello"}, accept="application/json") as answer:
         assert answer.headers["content-type"] == "application/json"
-        assert streamed == ("done", answer.json())
+        whole = answer.json()
+    # The session has used twice as much by then.
+    assert (name, streamed["usage"]["turn"]) == ("done", whole["usage"]["turn"])
+    assert streamed | {"usage": None} == whole | {"usage": None}
     assert [item.get("role") for item in client.history(session_id)] == ["user", "assistant"] * 2
 
 

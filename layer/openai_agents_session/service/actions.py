@@ -325,8 +325,8 @@ async def _told_again(call: Call, session: DynamoDBSession, turn: FinishedTurn) 
             return body | ({"code": "refused"} if turn.outcome is Outcome.REFUSED else {})
         case Outcome.WAITING:
             if run := await PendingRuns(session).get():
-                tools = called(await history_of(session, turn))
-                return _body(call, tools) | {"status": 202, "pending": _pending(run)}
+                body = _body(call, called(await history_of(session, turn))) | {"status": 202, "pending": _pending(run)}
+                return body | {"usage": conversations.usage(turn.usage, Conversation(session))}
             raise RequestError(409, "the run that this request waited for was decided on", code="decided")
         case Outcome.INPUT_BLOCKED | Outcome.OUTPUT_BLOCKED:
             from .failures import input_blocked, output_blocked
