@@ -44,7 +44,7 @@ from . import _whole  # noqa: F401 - first of all: it raises where another libra
 from ._loops import close_runner
 from .client import OwnedClient
 from .dynamodb import DynamoDBSession
-from .errors import EventLoopError, InvalidInputError
+from .errors import EventLoopError, SettingError
 from .storage.receipts import renew_writers
 from .storage.retry import reseed
 
@@ -91,7 +91,7 @@ class EnvironmentSettings:
             The settings.
 
         Raises:
-            InvalidInputError: A variable is missing or wrong; the message names it.
+            SettingError: A variable is missing or wrong; the message names it.
         """
         variables = os.environ if environ is None else environ
         return cls(
@@ -122,7 +122,7 @@ class ExecutionEnvironment:
         """Where sessions are kept.
 
         Raises:
-            InvalidInputError: They were to be read from environment variables, and one is missing or wrong.
+            SettingError: They were to be read from environment variables, and one is missing or wrong.
         """
         if self._settings is None:
             self._settings = EnvironmentSettings.from_environ()
@@ -173,7 +173,7 @@ class ExecutionEnvironment:
 
         Raises:
             EventLoopError: The calling coroutine does not run under this environment's `run`.
-            InvalidInputError: An environment variable is missing or wrong.
+            SettingError: An environment variable is missing or wrong.
         """
         state = self._own_state()
         if asyncio.get_running_loop() is not state.runner.get_loop():
@@ -194,7 +194,8 @@ class ExecutionEnvironment:
 
         Raises:
             EventLoopError: The calling coroutine does not run under this environment's `run`.
-            InvalidInputError: The id or an environment variable is wrong.
+            InvalidInputError: The id is wrong.
+            SettingError: An environment variable is.
         """
         settings = self.settings
         arguments = {"table_name": settings.table_name, "ttl_seconds": settings.ttl_seconds} | options
@@ -362,7 +363,7 @@ def _required(variables: Mapping[str, str], name: str, *others: str) -> str:
     for candidate in (name, *others):
         if value := variables.get(candidate):
             return value
-    raise InvalidInputError(f"the environment variable {name} is not set")
+    raise SettingError(f"the environment variable {name} is not set")
 
 
 def _optional_seconds(variables: Mapping[str, str], name: str) -> int | None:
@@ -370,7 +371,7 @@ def _optional_seconds(variables: Mapping[str, str], name: str) -> int | None:
     if not text:
         return None
     if not (text.isascii() and text.isdigit()):
-        raise InvalidInputError(f"the environment variable {name} must be a whole number of seconds, not {text!r}")
+        raise SettingError(f"the environment variable {name} must be a whole number of seconds, not {text!r}")
     return int(text) or None
 
 

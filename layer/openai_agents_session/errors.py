@@ -5,6 +5,7 @@
     SessionError
     ├── InvalidInputError (ValueError)      the caller's argument; nothing was sent
     │   └── InvalidItemError (TypeError)    an item that is not JSON
+    ├── SettingError (ValueError)           an environment variable is missing or wrong
     ├── SessionClosedError                  used after close()
     ├── EventLoopError (RuntimeError)       one object used in two event loops at once
     ├── WrongOwnerError                     the session is bound to somebody else
@@ -51,6 +52,10 @@ class InvalidItemError(InvalidInputError, TypeError):
     def __init__(self, message: str, *, index: int) -> None:
         super().__init__(message)
         self.index = index
+
+
+class SettingError(SessionError, ValueError):
+    """An environment variable is missing or wrong; the message names it. Nothing was sent."""
 
 
 class SessionClosedError(SessionError):

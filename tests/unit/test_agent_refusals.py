@@ -35,6 +35,7 @@ STATUS: dict[type[errors.SessionError], int] = {
 RAISED = {
     errors.SessionClosedError,
     errors.EventLoopError,
+    errors.SettingError,
     errors.CorruptSessionError,
     errors.TableNotFoundError,
     errors.IndexNotFoundError,

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from openai_agents_session import EventLoopError, InvalidInputError
+from openai_agents_session import EventLoopError, SettingError
 from openai_agents_session.environment import EnvironmentSettings, ExecutionEnvironment
 
 SETTINGS = EnvironmentSettings("sessions", "eu-central-1", endpoint_url="http://127.0.0.1:9")
@@ -62,7 +62,7 @@ def test_settings_come_from_variables_and_an_empty_one_counts_as_unset(
     ],
 )
 def test_a_wrong_variable_is_named(wrong: dict[str, str], name: str) -> None:
-    with pytest.raises(InvalidInputError, match=name):
+    with pytest.raises(SettingError, match=name):
         EnvironmentSettings.from_environ(VARIABLES | wrong)
 
 
