@@ -187,7 +187,7 @@ class DynamoDBSession:
                 newest: list[TResponseInputItem] = await self._store.read(limit)
                 return newest
             items: list[TResponseInputItem] = await self._store.read(limit + 1)
-            return items[whole_start(items, max(0, len(items) - limit)) :]
+            return self._newest(items, limit)
 
     async def add_items(self, items: list[TResponseInputItem]) -> None:
         """Append a batch: whole, in order and exactly once, or not at all.
@@ -531,6 +531,11 @@ class DynamoDBSession:
         if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool)):
             raise InvalidInputError(f"session {self.session_id!r}: limit must be an integer or None, not {limit!r}")
         return limit
+
+    def _newest(self, items: list[Any], limit: int) -> list[Any]:
+        """The window of a history that a limit leaves: not beginning with outputs whose calls are outside, if asked."""
+        start = max(0, len(items) - limit)
+        return items[whole_start(items, start) if self._whole_tool_calls else start :]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,18 +9,19 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import threading
 import time
 from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from tools.emulation.server import LocalServer, read_body, write
 
-class Issuer:
+
+class Issuer(LocalServer):
     """An issuer on a free port of 127.0.0.1.
 
     Attributes:
@@ -29,16 +30,13 @@ class Issuer:
     """
 
     key_id = "key-1"
+    takes_get = True
 
     def __init__(self) -> None:
+        super().__init__()
         self.user = "ada"
         self._codes: dict[str, Mapping[str, str]] = {}
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-
-    @property
-    def url(self) -> str:
-        """The issuer, as tokens name it."""
-        return f"http://127.0.0.1:{self._server.server_port}"
 
     def token(self, **claims: Any) -> str:
         """A token of this issuer that is good for an hour; claims that are None are left out."""
@@ -71,41 +69,17 @@ class Issuer:
             "/keys": {"keys": [key | {"kid": self.key_id, "use": "sig", "alg": "RS256"}]},
         }
 
-    def __enter__(self) -> Self:
-        """Start to listen."""
-        issuer = self
+    def _serve(self, request: BaseHTTPRequestHandler) -> None:
+        path, _, query = request.path.partition("?")
+        if request.command == "POST":
+            given = self.exchanged(dict(parse_qsl(read_body(request).decode())))
+            self._answer(request, 200 if given else 400, given or {"error": "invalid_grant"})
+        elif path == "/authorize":
+            self._answer(request, 302, {}, location=self.authorized(dict(parse_qsl(query))))
+        else:
+            found = self.documents().get(path)
+            self._answer(request, 200 if found else 404, found or {})
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                path, _, query = self.path.partition("?")
-                if path == "/authorize":
-                    self._answer(302, b"", location=issuer.authorized(dict(parse_qsl(query))))
-                elif found := issuer.documents().get(path):
-                    self._answer(200, json.dumps(found).encode())
-                else:
-                    self._answer(404, b"{}")
-
-            def do_POST(self) -> None:
-                asked = dict(parse_qsl(self.rfile.read(int(self.headers["content-length"])).decode()))
-                given = issuer.exchanged(asked)
-                self._answer(200 if given else 400, json.dumps(given or {"error": "invalid_grant"}).encode())
-
-            def _answer(self, status: int, body: bytes, **headers: str) -> None:
-                self.send_response(status)
-                sent = {"content-type": "application/json", "access-control-allow-origin": "*"}
-                for name, value in {**sent, **headers, "content-length": str(len(body))}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop."""
-        self._server.shutdown()
-        self._server.server_close()
+    def _answer(self, request: BaseHTTPRequestHandler, status: int, body: Any, **headers: str) -> None:
+        sent = {"content-type": "application/json", "access-control-allow-origin": "*", **headers}
+        write(request, status, json.dumps(body).encode(), sent)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
@@ -14,7 +15,13 @@ class _Server(ThreadingHTTPServer):
 
 
 class LocalServer(ABC):
-    """A server that takes POST requests, for the time of a with-block."""
+    """A server for the time of a with-block.
+
+    Attributes:
+        takes_get: Whether it takes GET requests, besides POST.
+    """
+
+    takes_get = False
 
     def __init__(self) -> None:
         self._stopped = threading.Event()
@@ -38,6 +45,12 @@ class LocalServer(ABC):
             def do_POST(self) -> None:
                 self.close_connection = True
                 server._serve(self)
+
+            def do_GET(self) -> None:
+                if server.takes_get:
+                    self.do_POST()
+                else:
+                    self.send_error(HTTPStatus.NOT_IMPLEMENTED)
 
             def log_message(self, *_: Any) -> None:
                 pass

@@ -15,7 +15,7 @@ from agents.usage import deserialize_usage, serialize_usage
 from pydantic import BaseModel, TypeAdapter
 
 if TYPE_CHECKING:
-    from mcp.types import CallToolResult, Tool
+    from mcp.types import Tool
 
 
 @cache
@@ -97,18 +97,6 @@ def mcp_tools_of(form: list[Any]) -> list[Tool]:
     from mcp.types import Tool
 
     return [Tool.model_validate(each) for each in form]
-
-
-def mcp_result_form(result: CallToolResult) -> Any:
-    """What a tool of an MCP server returned."""
-    return result.model_dump(mode="json", by_alias=True, exclude_none=True)
-
-
-def mcp_result_of(form: Any) -> CallToolResult:
-    """The MCP tool's result of a form."""
-    from mcp.types import CallToolResult
-
-    return CallToolResult.model_validate(form)
 
 
 def _dumped(item: Any) -> Any:

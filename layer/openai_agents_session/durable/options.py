@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 from ..errors import InvalidInputError
 
-CHECKPOINT_LIMIT_BYTES = 256 * 1024
-"""Largest result of one operation. https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
-
 EXECUTION_LIMIT_SECONDS = 366 * 86_400
 """Longest durable execution: a year."""
 
 INLINE_LIMIT_BYTES = 192 * 1024
-"""Largest result that goes into a checkpoint: AWS's limit, less what its own encoding may add."""
+"""Largest result that goes into a checkpoint: AWS's limit of 256 KB, less what its own encoding may add.
+https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ that does nothing new needs none.
 from __future__ import annotations
 
 import asyncio
+import enum
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -41,13 +42,21 @@ from ..storage.turn_log import (
     request_digest,
     turn_id,
 )
-from ..tool_calls import whole_start
 from ..turn_journal import TurnJournal
 
 if TYPE_CHECKING:
     from ..dynamodb import DynamoDBSession
 
 _LOST = (Outcome.ABANDONED, Outcome.CLEARED)
+
+
+class Hold(enum.Enum):
+    """What a run has of its session."""
+
+    NONE = "it has to take it before it stores anything"
+    HELD = "its lease is the run's"
+    PARKED = "its turn waits for a decision"
+    OVER = "its turn is done: everything is stored"
 
 
 class DurableTurn:
@@ -80,7 +89,8 @@ class DurableTurn:
         self._delivery = self._delivery_of(0, None)
         self._outcome: Outcome | None = None
         self._lock = asyncio.Lock()
-        self._is_held = self._is_over = self._is_parked = self._is_open = False
+        self._hold = Hold.NONE
+        self._is_open = False
 
     # --- the SDK's protocol ------------------------------------------------------------------------------------------
 
@@ -100,10 +110,7 @@ class DurableTurn:
             return []
         await self.guard(self._read_back(limit))
         items = [*self._history, *self._own]
-        if limit is None:
-            return items
-        start = max(0, len(items) - limit)
-        return items[whole_start(items, start) if self._session._whole_tool_calls else start :]
+        return items if limit is None else self._session._newest(items, limit)
 
     async def add_items(self, items: list[Any]) -> None:
         """Append a batch, unless an earlier invocation has."""
@@ -127,7 +134,7 @@ class DurableTurn:
             TurnLostError: The session went on without the run.
         """
         await self.hold()
-        if not self._is_over and len(self._stored) > len(self._own) and self._is_open:
+        if self._hold is not Hold.OVER and len(self._stored) > len(self._own) and self._is_open:
             raise self._lost("it has items that the run has not stored")
 
     async def hold(self) -> None:
@@ -138,12 +145,12 @@ class DurableTurn:
             TurnLostError: The session went on without the run.
         """
         async with self._lock:
-            if self._is_held or self._is_over or self._is_parked:
+            if self._hold is not Hold.NONE:
                 return
             async with self._session._open():
                 met = await _settled(self._begun() if self.first is None else self._taken_up())
             if isinstance(met, Begun):
-                self._is_held = True
+                self._hold = Hold.HELD
                 await self._settle_in(met)
             else:
                 self._refuse(met)
@@ -168,8 +175,9 @@ class DurableTurn:
         before = first - self._history_from
         self._history, self._stored = items[:before], items[before:]
         self._is_open = True
-        self._is_over = self._was_done()
-        if not self._is_over and self._stored[: len(self._message)] != self._message:
+        if self._was_done():
+            self._hold = Hold.OVER
+        elif self._stored[: len(self._message)] != self._message:
             raise self._lost(f"it has {head.count} items, and not the message of the run at {first}")
 
     async def _begun(self) -> Meeting:
@@ -212,9 +220,9 @@ class DurableTurn:
         if not isinstance(met, AlreadyDone) or met.turn.outcome in _LOST or self.first is None:
             raise self._lost("its turn is not open: it was cleared, has expired, or was given up for another message")
         if met.turn.outcome is Outcome.WAITING:
-            self._is_parked = True
+            self._hold = Hold.PARKED
         else:
-            self._is_over = True
+            self._hold = Hold.OVER
 
     # --- appending ---------------------------------------------------------------------------------------------------
 
@@ -228,7 +236,7 @@ class DurableTurn:
 
     def _is_there(self, items: list[Any]) -> bool:
         """Whether the batch at the turn's present position was stored before. Raises when something else was."""
-        if self._is_over:
+        if self._hold is Hold.OVER:
             return True
         known = self._stored[len(self._own) : len(self._own) + len(items)]
         if known and known != items:
@@ -245,8 +253,7 @@ class DurableTurn:
             else:
                 await _settled(self._store.end_turn(batch, self._outcome))
         self._stored += items
-        self._is_over = self._outcome is not None
-        self._is_held = not self._is_over
+        self._hold = Hold.HELD if self._outcome is None else Hold.OVER
 
     # --- how it ends -------------------------------------------------------------------------------------------------
 
@@ -270,7 +277,7 @@ class DurableTurn:
         if step and outcome is not Outcome.INPUT_BLOCKED and calls.isdisjoint(item.get("call_id") for item in step):
             await self._added(step)
         await self.hold()
-        if self._is_over or self.first is None:
+        if self._hold is Hold.OVER or self.first is None:
             return
         turn = OpenTurn((self._delivery.id,), self._delivery.digest, self.first, 1)
         journal = TurnJournal(self._session, Begun(turn, interrupted=True), self._delivery, self._message)
@@ -279,24 +286,23 @@ class DurableTurn:
         else:
             await journal.close()
             await journal.end(outcome)
-        self._is_over = True
+        self._hold = Hold.OVER
 
     async def give_up(self) -> None:
         """Give back what is held: the session is not the run's any more, and nothing waits for a decision on it."""
-        if self._is_held:
+        if self._hold is Hold.HELD:
             await self._session._release_lease()
-            self._is_held = False
+            self._hold = Hold.NONE
         if self._delivery.decides is not None:
             await PendingRuns(self._session).settle(self._delivery.decides)
 
     async def _ended(self, outcome: Outcome, waiting: str | None = None) -> None:
         await self.hold()
-        if self._is_over or self._is_parked:
+        if self._hold in (Hold.OVER, Hold.PARKED):
             return
         async with self._session._open():
             await _settled(self._store.end_turn(NOTHING, outcome, waiting=waiting))
-        self._is_held = False
-        self._is_over = waiting is None
+        self._hold = Hold.OVER if waiting is None else Hold.NONE
 
     # --- waiting for a decision --------------------------------------------------------------------------------------
 
@@ -311,8 +317,7 @@ class DurableTurn:
     def resume(self, number: int, run_id: str) -> None:
         """From now on the turn is the one that a decision led to. It takes the session when something new is done."""
         self._delivery = self._delivery_of(number, run_id)
-        self._is_held = self._is_parked = False
-        self._is_over = self._was_done()
+        self._hold = Hold.OVER if self._was_done() else Hold.NONE
 
     # --- small things ------------------------------------------------------------------------------------------------
 
