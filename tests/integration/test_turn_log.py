@@ -18,13 +18,13 @@ from openai_agents_session.storage.turn_log import (
     AlreadyDone,
     Awaiting,
     Held,
-    Meeting,
     NothingOpen,
     OtherRequest,
     Outcome,
 )
 from openai_agents_session.turn_journal import BLOCKED, INTERRUPTED, TurnJournal
 from openai_agents_session.turns import delivery_of, history_of, named_turn
+from tests.support.short_turns import Invocation, answer, said, take
 from tools.emulation import faults
 from tools.emulation.proxy import FaultProxy
 
@@ -36,44 +36,14 @@ if TYPE_CHECKING:
 Open = Callable[..., DynamoDBSession]
 
 
-class Invocation:
-    """A Lambda context as far as a turn looks at it: so many seconds are left, always."""
-
-    def __init__(self, seconds: float = 30) -> None:
-        self._seconds = seconds
-
-    def get_remaining_time_in_millis(self) -> int:
-        return int(self._seconds * 1000)
-
-
 @pytest.fixture
 def open_session(client: DynamoDBClient, table: str) -> Open:
     """Makes session objects as other invocations would."""
     return lambda session_id="ada": DynamoDBSession(session_id, client, table)
 
 
-def said(text: str) -> dict[str, str]:
-    return {"role": "user", "content": text}
-
-
-def answer(text: str) -> dict[str, Any]:
-    return {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]}
-
-
 def call(call_id: str) -> dict[str, str]:
     return {"type": "function_call", "call_id": call_id, "name": "pay", "arguments": "{}"}
-
-
-async def take(session: DynamoDBSession, name: str, text: str, **asked: Any) -> Meeting | None:
-    """A turn that answers at once; what it met if it could not be taken."""
-    async with named_turn(session, Invocation(), delivery_of(name, text, **asked), [said(text)], wait_seconds=0) as met:
-        if not isinstance(met, TurnJournal):
-            return met
-        if met.is_interrupted:
-            await met.go_on()
-        met.answered()
-        await met.add_items([answer(f"re {text}")])
-    return None
 
 
 async def die(session: DynamoDBSession, name: str, text: str, items: list[Any]) -> None:

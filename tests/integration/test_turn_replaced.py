@@ -9,9 +9,10 @@ import pytest
 
 from openai_agents_session import DynamoDBSession, LeaseLostError
 from openai_agents_session.conversations import Conversation, State
-from openai_agents_session.storage.turn_log import AlreadyDone, Meeting
+from openai_agents_session.storage.turn_log import AlreadyDone
 from openai_agents_session.turn_journal import TurnJournal
 from openai_agents_session.turns import delivery_of, named_turn
+from tests.support.short_turns import Invocation, answer, said, take
 from tools.emulation import faults
 from tools.emulation.proxy import FaultProxy
 
@@ -23,37 +24,9 @@ if TYPE_CHECKING:
 Open = Callable[..., DynamoDBSession]
 
 
-class Invocation:
-    """A Lambda context with half a minute left, always."""
-
-    def get_remaining_time_in_millis(self) -> int:
-        return 30_000
-
-
 @pytest.fixture
 def open_session(client: DynamoDBClient, table: str) -> Open:
     return lambda session_id="ada", **options: DynamoDBSession(session_id, client, table, **options)
-
-
-def said(text: str) -> dict[str, str]:
-    return {"role": "user", "content": text}
-
-
-def answer(text: str) -> dict[str, Any]:
-    return {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]}
-
-
-async def take(session: DynamoDBSession, name: str, text: str, keep: int | None = None) -> Meeting | None:
-    """A turn that answers at once; what it met if it could not be taken."""
-    request = delivery_of(name, f"{text} {keep}")
-    async with named_turn(session, Invocation(), request, [said(text)], keep=keep, wait_seconds=0) as met:
-        if not isinstance(met, TurnJournal):
-            return met
-        if met.is_interrupted:
-            await met.go_on()
-        met.answered()
-        await met.add_items([answer(f"re {text}")])
-    return None
 
 
 def talk(*texts: str) -> list[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -25,18 +25,6 @@ Ask = Callable[..., Any]
 
 
 set_tracing_disabled(True)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[StrictModel]:
-    with StrictModel() as running:
-        yield running
-
-
-@pytest.fixture
-def model(server: StrictModel) -> StrictModel:
-    server.reset()
-    return server
 
 
 @function_tool

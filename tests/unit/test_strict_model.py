@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -24,18 +24,6 @@ HALF = "\ud83d"
 
 
 set_tracing_disabled(True)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[StrictModel]:
-    with StrictModel() as running:
-        yield running
-
-
-@pytest.fixture
-def model(server: StrictModel) -> StrictModel:
-    server.reset()
-    return server
 
 
 def ask(model: StrictModel, path: str, key: str = "sk-good", **body: Any) -> httpx2.Response:
