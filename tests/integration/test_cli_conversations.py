@@ -14,6 +14,7 @@ import pytest
 
 from openai_agents_session import create_table_if_not_exists
 from openai_agents_session.conversations import Conversation, Usage
+from openai_agents_session.service.identity import stored_id
 from tests.support.operating import Cli, World, command, environment, json_of, message
 from tools.emulation.engines import Engine
 
@@ -123,6 +124,19 @@ async def test_fork(world: World, cli: Cli) -> None:
     assert (await cli("fork", "ada", "--keep", 99)).exit_code == 2
     random_id = (await json_of(cli("fork", "ada", "--json")))["session_id"]
     assert await world.session(random_id).get_items() == items
+
+
+async def test_the_copy_of_a_callers_session_is_found_by_the_service(world: World, cli: Cli) -> None:
+    """It keeps the mark of the caller behind its id, whether it is named or not, and has it once."""
+    source = stored_id("ada", "user:1")
+    await world.fill(source, owner="user:1")
+    mark = source.removeprefix("ada")
+    named = await json_of(cli("fork", source, "--as", "copy", "--json"))
+    assert named["session_id"] == stored_id("copy", "user:1")
+    again = await json_of(cli("fork", source, "--as", stored_id("other", "user:1"), "--json"))
+    assert again["session_id"] == stored_id("other", "user:1")
+    unnamed = await json_of(cli("fork", source, "--json"))
+    assert unnamed["session_id"].endswith(mark)
 
 
 async def test_redact(world: World, cli: Cli) -> None:

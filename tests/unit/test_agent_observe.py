@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -158,3 +161,19 @@ def test_a_failure_is_logged_by_its_places_and_its_texts_only_if_asked_for(
     if not content:
         assert [place.split(" at ")[0] for place in logged["causes"]] == ["RuntimeError", "ValueError"]
         assert "test_agent_observe.py" in logged["causes"][0]
+
+
+@pytest.mark.parametrize(
+    ("told", "namespace"), [(None, "OpenAIAgentsSession"), ("", "OpenAIAgentsSession"), ("mine", "mine")]
+)
+def test_metrics_have_a_namespace_where_none_is_told(told: str | None, namespace: str) -> None:
+    """Powertools refuses metrics without one, which would cost an answer that was given and stored."""
+    name = "POWERTOOLS_METRICS_NAMESPACE"
+    environ = {key: value for key, value in os.environ.items() if key != name} | ({} if told is None else {name: told})
+    program = (
+        "from openai_agents_session.service.observe import count, metrics\n"
+        "count('Requests')\n"
+        "print(metrics.serialize_metric_set()['_aws']['CloudWatchMetrics'][0]['Namespace'])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == namespace

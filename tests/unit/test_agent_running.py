@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from agents.testing import ScriptedModel, assistant_message, function_call
 from agents.tool_context import ToolContext
 from pydantic import BaseModel
 
-from openai_agents_session.service import running
+from openai_agents_session.service import AgentService, running
 from openai_agents_session.service.answers import as_text, structured
 from openai_agents_session.service.context import TurnContext
 from openai_agents_session.service.errors import RequestError
@@ -120,6 +121,22 @@ def test_a_function_may_be_named_and_is_imported_when_it_is_needed() -> None:
     for name in ("json", "json:", ":dumps", "json:missing"):
         with pytest.raises(ValueError, match=r"json|dumps"):
             resolved(name)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"build_agent": Agent(name="Clerk")}, "build_agent must be a function"),
+        ({"build_agent": "agent"}, "build_agent must be a function"),
+        ({"build_agent": "agent:"}, "build_agent must be a function"),
+        ({"build_agent": "a:b", "run_config": RunConfig()}, "run_config must be a function"),
+        ({"build_agent": "a:b", "without_effects": "calculate"}, "names of tools, such as {'calculate'}"),
+    ],
+)
+def test_a_service_of_the_wrong_things_is_refused_where_it_is_made(given: dict[str, Any], told: str) -> None:
+    """Not at the first turn, when somebody waits."""
+    with pytest.raises(TypeError, match=re.escape(told)):
+        AgentService(**given)
 
 
 def test_a_calls_key_is_its_own() -> None:

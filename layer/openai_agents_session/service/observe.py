@@ -5,6 +5,7 @@ Logs and spans say what happened and how long it took, not what was said, unless
 
 from __future__ import annotations
 
+import os
 import time
 import traceback
 from collections import Counter
@@ -18,8 +19,11 @@ from aws_lambda_powertools.metrics import MetricUnit
 if TYPE_CHECKING:
     from openai_agents_session import Event
 
+NAMESPACE = "OpenAIAgentsSession"
+"""Of the metrics, where POWERTOOLS_METRICS_NAMESPACE names no other: without one, no answer could be given."""
+
 logger = Logger()
-metrics = Metrics()
+metrics = Metrics(namespace=os.environ.get("POWERTOOLS_METRICS_NAMESPACE") or NAMESPACE)
 tracer = Tracer(auto_patch=False)
 
 _FRAMES = 8

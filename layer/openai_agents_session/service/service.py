@@ -20,7 +20,7 @@ from .observe import count, log_answer, log_failure, logger, metrics, store_obse
 from .refusals import refusal_for
 from .request import parse, respond
 from .settings import ServiceSettings
-from .setup import MAX_TURNS, Setup
+from .setup import MAX_TURNS, Setup, check_named
 from .shapes import Shape, shape_of
 from .threads import are_exhausted
 
@@ -76,6 +76,11 @@ class AgentService:
         context_of: ContextOf | None = None,
         owner_of: OwnerOf | None = None,
     ) -> None:
+        check_named("build_agent", build_agent)
+        if run_config is not None:
+            check_named("run_config", run_config)
+        if isinstance(without_effects, str):
+            raise TypeError(f"without_effects must be names of tools, such as {{{without_effects!r}}}, not one text")
         effectless = frozenset(without_effects)
         self.setup = Setup(build_agent, run_config, max_turns, effectless, handoffs_last, context_of, owner_of)
         self.handler: Handler = _observed(self._handle)

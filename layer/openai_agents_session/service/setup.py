@@ -65,6 +65,17 @@ class Setup:
         resolved(self.build_agent)
 
 
+def check_named(what: str, given: object) -> None:
+    """Refuse, where it is written, what could be no function and no name of one.
+
+    Raises:
+        TypeError: It is neither.
+    """
+    if callable(given) or (isinstance(given, str) and all(given.partition(":"))):
+        return
+    raise TypeError(f"{what} must be a function, or its name such as 'agent:build_agent', not {given!r}")
+
+
 def resolved(named: Callable[..., Any] | str) -> Callable[..., Any]:
     """A function, imported if it is given by its name.
 

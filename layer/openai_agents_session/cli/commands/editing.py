@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import uuid
 from typing import Annotated
 
 import typer
@@ -12,6 +14,9 @@ from ..faults import Exit
 from ..frame import SessionId, Yes, command
 from ..output import Output
 from ..store import Store
+
+_OF_A_CALLER = re.compile(r"@[0-9a-f]{32}\Z")
+"""What the service puts behind the id of a session that belongs to one of its callers."""
 
 
 @command("rename")
@@ -48,7 +53,8 @@ async def fork(
 ) -> int:
     """Copy a session, or its first items, under another id.
 
-    Whole or not at all; with the same owner, title, metadata and end.
+    Whole or not at all; with the same owner, title, metadata and end. The copy of a caller's session at the service has
+    the caller's mark behind its id, too: without it, the service would list the copy and not find it.
     """
     found = await selection.resolved(store, out, session_id)
     if found is None:
@@ -57,11 +63,20 @@ async def fork(
     ttl = store.head(name, item).ttl
     session = store.session(name, ttl_seconds=None if ttl is None else max(1, ttl - store.now()))
     conversation = Conversation(session)
+    copy_id = _beside(name, copy_id)
     copy = await (
         conversation.fork(copy_id, keep=keep) if title is None else conversation.fork(copy_id, keep=keep, title=title)
     )
     out.result(views.forked(name, copy), copy)
     return Exit.DONE
+
+
+def _beside(source: str, copy_id: str | None) -> str | None:
+    """The id of a copy; None for a random one."""
+    mark = _OF_A_CALLER.search(source)
+    if mark is None or (copy_id is not None and _OF_A_CALLER.search(copy_id)):
+        return copy_id
+    return f"{copy_id or uuid.uuid4()}{mark[0]}"
 
 
 @command("redact")
