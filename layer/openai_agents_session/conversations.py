@@ -36,6 +36,7 @@ from .runs import PendingRuns
 from .storage.editing import Editor
 from .storage.head import Head
 from .storage.history import HistoryWindow
+from .storage.keys import SESSION_ID_LIMIT_BYTES
 from .storage.listing import Found, Listing, Place, searched
 from .storage.profile import METADATA_LIMIT_BYTES, NO_METADATA, Profile
 from .storage.redaction import NOTICE, NOTICE_LIMIT_CHARACTERS
@@ -144,6 +145,7 @@ class HistoryPage:
         info: The conversation; None where there is none.
         state: What it is doing.
         turns: The newest turns that are done, oldest first; see ``Conversation.turns``.
+        revision: Names this state of the session: what is based on the page can insist on it (``turns.named_turn``).
     """
 
     items: list[Any]
@@ -152,6 +154,7 @@ class HistoryPage:
     info: ConversationInfo | None = None
     state: State = State.IDLE
     turns: tuple[TurnSpan, ...] = ()
+    revision: bytes = b""
 
     @property
     def before(self) -> int | None:
@@ -288,7 +291,8 @@ class Conversation:
         shown = _fitting(items, max_bytes, size_of or _json_bytes)
         info = _described(head) if head.exists else None
         state = _state_of(head, self._store.options.clock())
-        return HistoryPage(shown, first + len(items) - len(shown), head.count, info, state, _spans(head.turns))
+        began = first + len(items) - len(shown)
+        return HistoryPage(shown, began, head.count, info, state, _spans(head.turns), head.commit or b"")
 
     async def stop(self) -> bool:
         """End the turn that is running, whoever runs it: its next write is refused, so that it does nothing more.
@@ -396,6 +400,7 @@ class Conversation:
 
         Raises:
             InvalidInputError: ``keep`` is out of range, or would cut a step in two.
+            LeaseUnavailableError: A turn is running.
             SessionExistsError: There is a conversation under that id.
             SessionNotFoundError: There is nothing to copy.
         """
@@ -543,7 +548,7 @@ def _bad_cursor() -> InvalidInputError:
 
 
 def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not 0 < len(value.encode()) <= SESSION_ID_LIMIT_BYTES:
         raise TypeError(f"{value!r} is no id")
     return value
 

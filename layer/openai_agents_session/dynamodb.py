@@ -376,20 +376,23 @@ class DynamoDBSession:
 
     @asynccontextmanager
     async def _turn(
-        self, delivery: Delivery, message: list[Any], seconds: float, *, wait_seconds: float, keep: int | None = None
+        self, delivery: Delivery, message: list[Any], seconds: float, *, wait_seconds: float, **cut: Any
     ) -> AsyncIterator[Meeting]:
-        """Hold the session for a delivery's turn, which is begun with the message; or tell why there is none."""
+        """Hold the session for a delivery's turn, which is begun with the message; or tell why there is none.
+
+        ``cut`` is what goes before it: ``keep`` and ``revision`` of ``SessionStore.begin_turn``.
+        """
         batch = from_batch(self.session_id, message)
         self._check_lease(seconds, wait_seconds)
         known: TurnLog | None = None
 
         async def begin(milliseconds: int) -> Meeting:
             nonlocal known
-            met = await self._store.begin_turn(delivery, batch, milliseconds, known=known, keep=keep)
+            met = await self._store.begin_turn(delivery, batch, milliseconds, known=known, **cut)
             if not isinstance(met, Unremembered):
                 return met
             known = await self._forgotten_turns(met)
-            return await self._store.begin_turn(delivery, batch, milliseconds, known=known, keep=keep)
+            return await self._store.begin_turn(delivery, batch, milliseconds, known=known, **cut)
 
         self._has_lease = True
         try:

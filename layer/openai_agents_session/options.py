@@ -30,6 +30,8 @@ class StorageOptions:
             before. The deadline of a turn ends it earlier.
         observer: Called with every request and everything else worth counting; must not block or raise.
         clock: The wall clock, in Unix seconds.
+        unowned_only: Whether a session object without an owner is kept from sessions that are bound to one, as if
+            they did not exist. For services whose callers may be nobody. Otherwise no owner means no check.
     """
 
     single_item: bool = False
@@ -42,6 +44,7 @@ class StorageOptions:
     patience_seconds: float = 20.0
     observer: Observer | None = None
     clock: Callable[[], float] = time.time
+    unowned_only: bool = False
 
     def __post_init__(self) -> None:
         limits = {

@@ -76,6 +76,8 @@ class TurnJournal:
         is_interrupted: Whether a turn before was not done: call ``go_on`` before the run.
         is_ended: Whether it is done and the lease is given back.
         tools: The names of the tools that were called, in order.
+        is_resumed: Whether a turn that decides on a run goes on with that run, whose usage so far it then brings. Set
+            it to False for a run of its own.
     """
 
     def __init__(
@@ -104,6 +106,7 @@ class TurnJournal:
         self._outcome: Outcome | None = None
         self._usage = NO_USAGE
         self._is_unsure = False
+        self.is_resumed = True
 
     # --- the SDK's protocol ------------------------------------------------------------------------------------------
 
@@ -252,7 +255,7 @@ class TurnJournal:
                 resumed brings with it what it had used when it was parked: that is not counted twice.
         """
         batch = from_batch(self.session_id, items or [])
-        how: Any = {"waiting": waiting, "keep": keep, "removed": removed, "usage": usage}
+        how: Any = {"waiting": waiting, "keep": keep, "removed": removed, "usage": usage, "is_resumed": self.is_resumed}
         async with self._session._open():
             await _settled(self._store.end_turn(batch, outcome, **how))
         self.is_ended = True

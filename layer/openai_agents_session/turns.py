@@ -32,6 +32,7 @@ from .storage.turn_log import (
     AlreadyDone,
     Awaiting,
     Begun,
+    Changed,
     Delivery,
     FinishedTurn,
     Held,
@@ -55,6 +56,7 @@ __all__ = [
     "NOT_RUN",
     "AlreadyDone",
     "Awaiting",
+    "Changed",
     "Delivery",
     "FinishedTurn",
     "Held",
@@ -152,6 +154,7 @@ async def named_turn(
     message: list[Any],
     *,
     keep: int | None = None,
+    revision: bytes | None = None,
     without_effects: Collection[str] = (),
     wait_seconds: float = WAIT_SECONDS,
     reserve_seconds: float = RESERVE_SECONDS,
@@ -169,6 +172,8 @@ async def named_turn(
         message: The items that the turn begins with.
         keep: How many items of the history stay before the message; None for all. The rest goes in the write that
             begins the turn: killed anywhere, the history is the old one or the new one.
+        revision: That of the page of the history by which ``keep`` was chosen. When the session has changed since, no
+            turn is begun (``Changed``); one that this delivery has begun before is gone on with. None for no check.
         without_effects: Names of tools whose calls need not be stored before they run.
         wait_seconds: How long to wait for another turn of the session to end.
         reserve_seconds: How long before Lambda's timeout the block is cancelled.
@@ -181,7 +186,8 @@ async def named_turn(
     """
     remaining, end = _times(context)
     with deadline(end - _ANSWER_SHARE * reserve_seconds):
-        async with session._turn(delivery, message, remaining, wait_seconds=wait_seconds, keep=keep) as met:
+        options: Any = {"wait_seconds": wait_seconds, "keep": keep, "revision": revision}
+        async with session._turn(delivery, message, remaining, **options) as met:
             if not isinstance(met, Begun):
                 yield met
                 return

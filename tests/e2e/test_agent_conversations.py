@@ -46,12 +46,18 @@ def ada(environment: Emulator, request: pytest.FixtureRequest) -> Caller:
 
 
 def seed(stage: Stage, session_id: str, items: list[Any]) -> None:
+    """Store items in a session of the owner's, as the service names it."""
+    store_plainly(stage, stored_id(session_id, OWNER), items)
+
+
+def store_plainly(stage: Stage, key: str, items: list[Any]) -> None:
+    """Store items in a session of the owner's, under an id as it is."""
+
     async def store() -> None:
         options: dict[str, Any] = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
         options |= {"region_name": "us-east-1", "endpoint_url": stage.endpoint_url}
         async with get_session().create_client("dynamodb", **options) as client:
-            key, table = stored_id(session_id, OWNER), stage.variables["SESSION_TABLE"]
-            await DynamoDBSession(key, client, table, owner=OWNER).add_items(items)
+            await DynamoDBSession(key, client, stage.variables["SESSION_TABLE"], owner=OWNER).add_items(items)
 
     asyncio.run(store())
 
@@ -175,6 +181,31 @@ def test_an_edit_happens_once_however_often_it_is_delivered(ada: Caller) -> None
     assert (again["answer"], again["usage"]["turn"]) == (first["answer"], first["usage"]["turn"])
     assert len(ada.roles()) == 4
     assert ada(**edit | {"position": 2})["status"] == 422
+
+
+@pytest.mark.parametrize("action", ["edit", "regenerate"])
+def test_what_takes_an_answers_place_meets_what_was_done_before(ada: Caller, action: str) -> None:
+    """Delivered again after a clear or a rewind it is told so, not that its place is wrong; nothing is done again."""
+    ada(message="My name is Ada.")
+    asked: dict[str, Any] = {"action": action, "idempotency_key": f"{action}-1"}
+    asked |= {"position": 0, "message": "My name is Grace."} if action == "edit" else {}
+    assert "answer" in ada(**asked)
+    ada(action="rewind", keep=0)
+    assert ada(**asked)["status"] == 410
+    ada(action="clear")
+    assert ada(**asked)["status"] == 410
+    assert ada.roles() == []
+
+
+def test_nobody_reaches_an_owners_session(ada: Caller, stage: Stage) -> None:
+    """Not even under the id that it is stored under, when it was stored by other means than the service."""
+    seed(stage, ada.session_id, talk(1))
+    nobody = {"session_id": stored_id(ada.session_id, OWNER)}
+    assert body(ada.environment.invoke(nobody | {"action": "history"}).answer)["status"] == 400
+    store_plainly(stage, f"{ada.session_id}-plain", talk(1))
+    for request in ({"action": "history"}, {"message": "Hello"}, {"action": "rewind", "keep": 0}, {"action": "fork"}):
+        answer = body(ada.environment.invoke({"session_id": f"{ada.session_id}-plain"} | request).answer)
+        assert answer["status"] == 404, request
 
 
 def test_only_a_users_message_is_edited(ada: Caller) -> None:

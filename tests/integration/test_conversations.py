@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import random
 import uuid
 from collections import Counter
@@ -252,8 +253,13 @@ async def test_a_cursor_of_somebody_elses_making(book: Book) -> None:
     assert page.cursor
     stolen = await list_conversations(book.client, book.table, "ada", cursor=page.cursor, options=book.options())
     assert all(one.owner == "ada" for one in stolen.conversations)
+    crafted = [f'[1,[1,"{name}"],null]' for name in ("\\ud800", "x" * 3_000)]
+    encoded = [base64.urlsafe_b64encode(text.encode()).decode().rstrip("=") for text in crafted]
     cursor: Any
-    for cursor in ("", "x", "A" * 10_000, page.cursor[:-3], page.cursor + "AAAA", "WzEsbnVsbCxbIngiLDFdXQ", 7, "é"):
+    for cursor in (
+        *("", "x", "A" * 10_000, page.cursor[:-3], page.cursor + "AAAA", "WzEsbnVsbCxbIngiLDFdXQ", 7, "é"),
+        *encoded,
+    ):
         with pytest.raises(InvalidInputError, match="cursor"):
             await list_conversations(book.client, book.table, "ada", cursor=cursor)
 

@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from openai_agents_session import DynamoDBSession, LeaseLostError
+from openai_agents_session import (
+    DynamoDBSession,
+    LeaseLostError,
+    LeaseUnavailableError,
+    StorageOptions,
+    WrongOwnerError,
+)
 from openai_agents_session.conversations import Conversation, State
-from openai_agents_session.storage.turn_log import AlreadyDone
+from openai_agents_session.storage.turn_log import AlreadyDone, Changed, NothingOpen, Outcome
 from openai_agents_session.turn_journal import TurnJournal
 from openai_agents_session.turns import delivery_of, named_turn
 from tests.support.short_turns import Invocation, answer, said, take
@@ -145,3 +151,87 @@ async def test_a_page_of_the_history_tells_what_is_known_of_the_conversation(ope
     assert (page.info.title, page.total, page.state) == ("one", 4, State.IDLE)
     assert [(turn.first, turn.last) for turn in page.turns] == [(0, 2), (2, 4)]
     assert (await Conversation(open_session("nobody")).history()).info is None
+
+
+@pytest.mark.parametrize("change", ["message", "rewind", "clear", "none"])
+async def test_an_edit_is_based_on_the_history_that_was_read(open_session: Open, change: str) -> None:
+    """What was answered meanwhile is not cut away: the edit is told that the session has changed, and does nothing."""
+    for text in ("one", "two"):
+        await take(open_session(), text, text)
+    page = await Conversation(open_session()).history()
+    match change:
+        case "message":
+            await take(open_session(), "m", "between")
+        case "rewind":
+            await Conversation(open_session()).rewind(2)
+        case "clear":
+            await open_session().clear_session()
+    before = await open_session().get_items()
+    edit = delivery_of("e", "2")
+    async with named_turn(open_session(), Invocation(), edit, [said("2")], keep=2, revision=page.revision) as met:
+        assert isinstance(met, Changed) is (change != "none")
+    if change != "none":
+        assert await open_session().get_items() == before
+
+
+async def test_an_edit_that_died_goes_on_whatever_it_was_based_on(open_session: Open) -> None:
+    """Its own write has changed the session: delivered again, it is the same turn."""
+    await take(open_session(), "one", "one")
+    page = await Conversation(open_session()).history()
+    options: Any = {"keep": 0, "revision": page.revision}
+    with pytest.raises(ZeroDivisionError):
+        async with named_turn(open_session(), Invocation(), delivery_of("e", "1"), [said("1")], **options):
+            raise ZeroDivisionError
+    async with named_turn(open_session(), Invocation(), delivery_of("e", "1"), [said("1")], **options) as met:
+        assert isinstance(met, TurnJournal)
+
+
+async def begun_and_left(session: DynamoDBSession) -> None:
+    async with named_turn(session, Invocation(), delivery_of("k", "two"), [said("two")]) as met:
+        assert isinstance(met, TurnJournal)
+        await met.add_items([answer("half")])
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("keep", [0, 2, 3])
+async def test_a_rewind_ends_a_turn_that_was_not_done(open_session: Open, keep: int) -> None:
+    """What it stored is gone: delivered again it has no effects again, and nothing is left to continue."""
+    await take(open_session(), "one", "one")
+    with pytest.raises(ZeroDivisionError):
+        await begun_and_left(open_session())
+    conversation = Conversation(open_session())
+    assert (await conversation.history()).state is State.UNFINISHED
+    await conversation.rewind(keep)
+    assert (await conversation.history()).state is State.IDLE
+    again = await take(open_session(), "k", "two")
+    assert isinstance(again, AlreadyDone)
+    assert again.turn.outcome is Outcome.CLEARED
+    async with named_turn(open_session(), Invocation(), delivery_of("c", "", continues=True), []) as met:
+        assert isinstance(met, NothingOpen)
+    assert await open_session().get_items() == [*talk("one"), said("two")][:keep]
+
+
+async def test_a_conversation_in_which_a_turn_runs_is_not_copied(open_session: Open) -> None:
+    """Its last step may not be whole."""
+    await take(open_session(), "one", "one")
+    async with named_turn(open_session(), Invocation(), delivery_of("k", "two"), [said("two")]):
+        with pytest.raises(LeaseUnavailableError):
+            await Conversation(open_session()).fork("copy")
+    assert await open_session("copy").get_items() == []
+
+
+async def test_nobody_reaches_what_belongs_to_somebody(open_session: Open) -> None:
+    """With ``unowned_only`` a session object without an owner is kept from those that have one, and from no other."""
+    await open_session("hers", owner="ada").add_items(talk("secret"))
+    await open_session("nobodys").add_items(talk("open"))
+    nobody = {"options": StorageOptions(unowned_only=True, cache=None)}
+    assert await open_session("nobodys", **nobody).get_items() == talk("open")
+    await open_session("new", **nobody).add_items(talk("new"))
+    hers = open_session("hers", **nobody)
+    for attempt in (hers.get_items, hers.pop_item, hers.clear_session, Conversation(hers).fork, hers.describe):
+        with pytest.raises(WrongOwnerError):
+            await attempt()
+    for attempt in (hers.add_items(talk("mine")), Conversation(hers).rewind(0), Conversation(hers).rename("x")):
+        with pytest.raises(WrongOwnerError):
+            await attempt
+    assert await open_session("hers", owner="ada").get_items() == talk("secret")

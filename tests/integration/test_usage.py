@@ -45,13 +45,14 @@ class Talk:
         self.turns = 0
 
     async def turn(
-        self, usage: Usage, outcome: Outcome = Outcome.ANSWERED, *, decides: str | None = None, keep: int | None = None
+        self, usage: Usage, outcome: Outcome = Outcome.ANSWERED, *, decides: str | None = None, resumed: bool = True
     ) -> None:
         self.turns += 1
         delivery = delivery_of(f"k{self.turns}", f"{self.turns}", decides=decides)
         message: list[Any] = [] if decides else [{"role": "user", "content": "?"}]
         async with named_turn(self.session, Invocation(), delivery, message) as met:
             assert isinstance(met, TurnJournal), met
+            met.is_resumed = resumed
             if outcome is Outcome.WAITING:
                 await met.end(outcome, [{"role": "assistant", "content": "may I?"}], waiting=RUN, usage=usage)
             else:
@@ -101,6 +102,13 @@ async def test_a_resumed_run_is_not_counted_twice(talk: Talk) -> None:
     assert await talk.by_turn() == [of(7), whole]
     await talk.turn(of(4))
     assert await talk.used() == of(7) + whole + of(4)
+
+
+async def test_a_run_of_its_own_is_counted_whole(talk: Talk) -> None:
+    """A decision whose run failed is gone on with by another run, which brings nothing of the one that waited."""
+    await talk.turn(of(1), Outcome.WAITING)
+    await talk.turn(of(2), decides=RUN, resumed=False)
+    assert await talk.used() == of(1) + of(2)
 
 
 async def test_a_run_that_was_rewound_takes_nothing_from_the_next(talk: Talk) -> None:

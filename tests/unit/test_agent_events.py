@@ -125,7 +125,7 @@ def test_what_is_no_request_of_one_caller_is_known_by_its_form(name: str) -> Non
     assert shape_of(load(name)) is SHAPES[name]
 
 
-@pytest.mark.parametrize("name", [*EXPECTED, *REFUSED])
+@pytest.mark.parametrize("name", [*EXPECTED, *sorted(REFUSED)])
 def test_a_request_of_one_caller_is_taken_for_one(name: str) -> None:
     shape = shape_of(load(name))
     assert shape is Shape.DIRECT or shape.is_http

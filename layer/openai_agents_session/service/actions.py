@@ -20,6 +20,7 @@ from ..turns import (
     NOT_RUN,
     AlreadyDone,
     Awaiting,
+    Changed,
     Delivery,
     FinishedTurn,
     Held,
@@ -35,6 +36,7 @@ from ..turns import (
 )
 from . import conversations
 from .context import TurnContext
+from .conversations import WHOLE, Cut
 from .errors import RequestError
 from .identity import stored_id
 from .observe import count, measure, store_observer
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
     from .running import Turn, Work
     from .steps import Watch
 
-OPTIONS = StorageOptions(observer=store_observer)
+OPTIONS = StorageOptions(observer=store_observer, unowned_only=True)
 
 
 @dataclass(frozen=True)
@@ -92,17 +94,15 @@ async def send_message(call: Call) -> dict[str, Any]:
 async def edit(call: Call) -> dict[str, Any]:
     """Let the agent answer another message in place of an earlier one and all that followed it."""
     session = await call.session()
-    await conversations.question_at(Conversation(session), call.request.position)
-    delivery = delivery_of(call.delivery, _asked(call.request))
-    return await _take(call, session, delivery, _said(call), keep=call.request.position)
+    cut = await conversations.cut_before(Conversation(session), call.request.position)
+    return await _take(call, session, delivery_of(call.delivery, _asked(call.request)), _said(call), cut)
 
 
 async def regenerate(call: Call) -> dict[str, Any]:
     """Let the agent answer the last message once more, in place of its answer."""
     session = await call.session()
-    question = await conversations.last_question(Conversation(session))
-    delivery = delivery_of(call.delivery, _asked(call.request))
-    return await _take(call, session, delivery, [], keep=question + 1)
+    cut = await conversations.cut_after_last_question(Conversation(session))
+    return await _take(call, session, delivery_of(call.delivery, _asked(call.request)), [], cut)
 
 
 def _said(call: Call) -> list[Any]:
@@ -110,10 +110,12 @@ def _said(call: Call) -> list[Any]:
 
 
 async def _take(
-    call: Call, session: DynamoDBSession, delivery: Delivery, message: list[Any], *, keep: int | None = None
+    call: Call, session: DynamoDBSession, delivery: Delivery, message: list[Any], cut: Cut = WHOLE
 ) -> dict[str, Any]:
     runs = PendingRuns(session)
-    async with _turn(call, session, delivery, message, keep) as met:
+    async with _turn(call, session, delivery, message, cut) as met:
+        if isinstance(met, Changed):
+            raise cut.refusal or RequestError(409, "the conversation has changed meanwhile: read it", code="changed")
         if not isinstance(met, TurnJournal):
             return await _told(call, session, met)
         if met.is_interrupted and (waiting := await _run_that_waits(runs)):
@@ -172,7 +174,7 @@ def _work(call: Call) -> Work:
 
 
 def _turn(
-    call: Call, session: DynamoDBSession, delivery: Delivery, message: list[Any], keep: int | None = None
+    call: Call, session: DynamoDBSession, delivery: Delivery, message: list[Any], cut: Cut = WHOLE
 ) -> AbstractAsyncContextManager[TurnJournal | Meeting]:
     from agents.memory import SessionSettings
 
@@ -182,7 +184,8 @@ def _turn(
     options: Any = {
         "without_effects": call.setup.without_effects,
         "wait_seconds": call.settings.lease_wait_seconds,
-        "keep": keep,
+        "keep": cut.keep,
+        "revision": cut.revision,
     }
     return named_turn(session, call.time, delivery, message, **options)
 
@@ -224,6 +227,7 @@ async def _go_on(call: Call, session: DynamoDBSession, journal: TurnJournal, run
     if journal.is_interrupted:
         await _run_that_waits(runs)
         await journal.go_on()
+    journal.is_resumed = False  # a run of its own: what one that waited had used is not in its usage
     return await _answered(call, session, journal, runs, take_turn(_work(call), journal))
 
 

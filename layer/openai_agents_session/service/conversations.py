@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from .. import environment
 from ..conversations import Conversation, ConversationInfo, HistoryPage, TurnSpan, Usage, list_conversations
 from ..errors import IndexNotFoundError
 from .errors import RequestError
-from .fitting import LARGE_ITEM_BYTES, MAX_ITEMS_BYTES, cut, wire_size
+from .fitting import LARGE_ITEM_BYTES, MAX_ITEMS_BYTES, shortened, wire_size
 from .identity import public_id, stored_id
 from .sendable import clean
 
@@ -85,7 +85,7 @@ def _shown(page: HistoryPage) -> tuple[list[Any], list[int]]:
     most = MAX_ITEMS_BYTES if len(page.items) == 1 else LARGE_ITEM_BYTES
     items = clean(page.items)
     large = {number for number, item in enumerate(items) if wire_size(item) > most}
-    shown = [cut(item) if number in large else item for number, item in enumerate(items)]
+    shown = [shortened(item, most) if number in large else item for number, item in enumerate(items)]
     return shown, [page.first + number for number in sorted(large)]
 
 
@@ -113,32 +113,49 @@ async def stop(call: Call) -> dict[str, Any]:
     return {"session_id": call.request.session_id, "stopped": stopped}
 
 
-async def question_at(conversation: Conversation, position: int) -> Any:
-    """What a user said at a position.
+_NO_REVISION = b"-"
+"""No session is ever in this state."""
 
-    Raises:
-        RequestError: There is something else, or nothing.
+
+@dataclass(frozen=True)
+class Cut:
+    """What of a history stays before a turn that takes the place of the rest.
+
+    Attributes:
+        keep: How many items; None for all.
+        revision: The state of the session that this is about; None for any.
+        refusal: Why there can be no such turn. Whether the delivery had one before is asked first.
     """
+
+    keep: int | None = None
+    revision: bytes | None = None
+    refusal: RequestError | None = None
+
+
+WHOLE = Cut()
+
+
+async def cut_before(conversation: Conversation, position: int) -> Cut:
+    """The cut before what a user said at a position."""
     page = await conversation.history(before=position + 1, limit=1)
-    if page.first != position or not page.items or page.items[0].get("role") != "user":
-        raise RequestError(400, f"position must be that of a user's message: at {position} there is none")
-    return page.items[0]
+    if page.first == position and page.items and page.items[0].get("role") == "user":
+        return Cut(position, page.revision)
+    reason = f"position must be that of a user's message: at {position} there is none"
+    return Cut(None, _NO_REVISION, RequestError(400, reason))
 
 
-async def last_question(conversation: Conversation) -> int:
-    """Where the user spoke last.
-
-    Raises:
-        RequestError: The user has not said anything.
-    """
-    before: int | None = None
+async def cut_after_last_question(conversation: Conversation) -> Cut:
+    """The cut behind what the user said last."""
+    page = await conversation.history(limit=_PAGE_ITEMS)
+    revision = page.revision
     while True:
-        page = await conversation.history(before=before, limit=_PAGE_ITEMS)
         said = [number for number, item in enumerate(page.items) if item.get("role") == "user"]
         if said:
-            return page.first + said[-1]
-        if (before := page.before) is None:
-            raise RequestError(409, "there is nothing to answer again: nobody has said anything")
+            return Cut(page.first + said[-1] + 1, revision)
+        if page.before is None:
+            reason = "there is nothing to answer again: nobody has said anything"
+            return Cut(None, _NO_REVISION, RequestError(409, reason))
+        page = await conversation.history(before=page.before, limit=_PAGE_ITEMS)
 
 
 def usage(turn: Usage, conversation: Conversation) -> dict[str, Any]:

@@ -41,8 +41,21 @@ def cut(value: Any) -> Any:
     return value
 
 
+def shortened(value: dict[str, Any], most: int) -> dict[str, Any]:
+    """A JSON object in at most so many bytes: its long texts cut, or else its large members left out, with a note."""
+    short: dict[str, Any] = cut(value)
+    if wire_size(short) <= most:
+        return short
+    sizes = {name: wire_size(member) for name, member in short.items()}
+    for name in sorted(sizes, key=sizes.__getitem__, reverse=True):
+        short[name] = f"(left out: {sizes[name]} bytes)"
+        if wire_size(short) <= most:
+            break
+    return short
+
+
 def fitted(answer: dict[str, Any]) -> dict[str, Any]:
     """An answer that Lambda can carry: the same, or with its long texts cut and ``"cut": true``."""
     if wire_size(answer) <= MAX_ANSWER_BYTES:
         return answer
-    return {**cut(answer), "cut": True}
+    return {**shortened(answer, MAX_ANSWER_BYTES - 100), "cut": True}

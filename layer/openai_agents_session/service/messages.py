@@ -110,6 +110,8 @@ def _served(serve: Serve, text: str, delivery: str) -> dict[str, Any]:
         message = json.loads(text)
     except (ValueError, RecursionError):
         message = None
+    if isinstance(message, dict):
+        message.pop("asynchronous", None)  # it is told by its answer whether it was served, as all here are
     try:
         return dict(serve(direct(message, delivery)))
     except RequestError as refusal:
@@ -136,6 +138,6 @@ def _group(record: SQSRecord) -> str:
 def _session(text: str) -> Any:
     try:
         message = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return message.get("session_id") if isinstance(message, dict) else None

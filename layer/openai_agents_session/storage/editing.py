@@ -102,7 +102,7 @@ class Editor:
             if (refusal := await self._cut_refused(view, keep)) is not None:
                 return refusal
             rest = base.first(keep)
-            rest = replace(rest, turns=rest.turns.without_run())
+            rest = replace(rest, turns=rest.turns.rewound(keep))
             return await self.store.put(view, rest, base.count - keep)
 
         removed: int = await self.store.commit(transition, self.store.budget())
@@ -141,12 +141,14 @@ class Editor:
 
         Raises:
             InvalidInputError: ``keep`` is more than there are, or would separate a tool call from its output.
+            LeaseUnavailableError: A turn is running: its last step may not be whole.
             SessionNotFoundError: There is nothing to copy.
             SessionExistsError: There is a session under the id of the copy.
         """
         items, head = await self.store.read_with_head(None)
         if not head.exists or not items:
             raise self._not_found()
+        self.store.check_lease(head)
         kept = len(items) if keep is None else keep
         if not 0 < kept <= len(items):
             raise InvalidInputError(f"session {self.store.session_id!r}: it has {len(items)} items, not {kept}")

@@ -52,6 +52,7 @@ from .turn_log import (
     NO_TURNS,
     AlreadyDone,
     Begun,
+    Changed,
     Delivery,
     Held,
     Meeting,
@@ -313,7 +314,7 @@ class SessionStore:
     async def _cleared_damaged(self, budget: RetryBudget) -> bool:
         """Whether a head that cannot be read was deleted: one without parts, by a caller who acts for no owner."""
         item = await self.table.read_item(self.session_id, budget)
-        if not item or "parts" in item or "tail" in item or self.owner is not None or self.lease is not None:
+        if not item or "parts" in item or "tail" in item or self._acts_for_somebody or self.lease is not None:
             return False
         is_unknown = False
         while True:
@@ -400,6 +401,7 @@ class SessionStore:
         *,
         known: TurnLog | None = None,
         keep: int | None = None,
+        revision: bytes | None = None,
     ) -> Meeting:
         """Take the lease for a delivery, begin its turn and store its message, in one write.
 
@@ -410,6 +412,7 @@ class SessionStore:
             known: What to remember where the head knows of no turns; None for a caller who has not
                 looked for any yet, and meets ``Unremembered`` there.
             keep: How many items of the history stay before the message, in the same write; None for all.
+            revision: The commit id of the head that a turn of its own must be based on; None for any.
 
         Returns:
             ``Begun`` when the lease is ours; otherwise why not, and nothing was written. After ``Begun`` with
@@ -429,6 +432,8 @@ class SessionStore:
                 log = known
             if (reason := refused(log, delivery)) is not None:
                 return Nothing(reason)
+            if revision not in (None, view.stored.commit) and not takes_up(log, delivery):
+                return Nothing(Changed())
             leased = replace(view.base, lease=Lease(view.commit, now + milliseconds))
             if log.open is not None:
                 turns = log.taken_up(delivery.id) if takes_up(log, delivery) else log
@@ -503,6 +508,7 @@ class SessionStore:
         keep: int | None = None,
         removed: Sequence[Any] = (),
         usage: Usage = NO_USAGE,
+        is_resumed: bool = True,
     ) -> None:
         """Holding the lease: add the turn's last items, end the turn and give the lease back, in one write.
 
@@ -514,13 +520,15 @@ class SessionStore:
             removed: Items that do not stay: a title that was taken from them does not either.
             usage: What the run has used. Of a run that was resumed, all of it: what was counted when it was parked is
                 not counted again.
+            is_resumed: Whether a turn that decides went on with the run that was parked, whose usage it brings.
         """
         growth = self.growth(batch)
 
         async def transition(view: View) -> Planned:
             kept = view.base if keep is None else view.base.first(keep)
+            before = view.base.turns.usage_before() if is_resumed else NO_USAGE
             turns = kept.turns.ended(outcome, kept.count + batch.count, waiting=waiting, usage=usage)
-            ledger = kept.profile.ledger.plus(view.now, usage.beyond(view.base.turns.usage_before()))
+            ledger = kept.profile.ledger.plus(view.now, usage.beyond(before))
             profile = replace(kept.profile.without_title_of(removed), ledger=ledger)
             return await self.extended(view, replace(kept, lease=None, turns=turns, profile=profile), growth)
 
@@ -648,15 +656,23 @@ class SessionStore:
         def check(view: View) -> None:
             self._check_owner(view.base)
             if fenced:
-                self._check_lease(view.base)
+                self.check_lease(view.base)
 
         return await self.committer.commit(transition, check, budget, if_unknown=if_unknown, landed=landed)
 
+    @property
+    def _acts_for_somebody(self) -> bool:
+        """Whether what a session says of its owner matters."""
+        return self.owner is not None or self.options.unowned_only
+
     def _check_owner(self, head: Head) -> None:
+        is_unowned = self.owner is None and self.options.unowned_only
+        if is_unowned and head.owner is not None:
+            raise WrongOwnerError(f"session {self.session_id!r} does not exist for nobody")
         if self.owner is not None and head.owner != self.owner and (head.owner is not None or head.count):
             raise WrongOwnerError(f"session {self.session_id!r} does not exist for this owner")
 
-    def _check_lease(self, head: Head) -> None:
+    def check_lease(self, head: Head) -> None:
         """The fence, at the commit point: with a lease, it must still be ours; without, nobody else may hold one."""
         if self.lease is not None:
             if not self._holds_lease(head):
@@ -675,8 +691,5 @@ class SessionStore:
 
 
 def _kept(head: Head, keep: int | None) -> Head:
-    """A history of which so many items stay; one that keeps none has no question left that could name it."""
-    if keep is None or keep >= head.count:
-        return head
-    profile = head.profile if keep else head.profile.without_derived_title()
-    return replace(head.first(keep), profile=profile)
+    """A history of which so many items stay."""
+    return head if keep is None or keep >= head.count else head.first(keep)

@@ -163,6 +163,10 @@ class TurnLog:
         """Without a run that waits for a decision: its question is gone."""
         return self if self.waiting is None else replace(self, waiting=None)
 
+    def rewound(self, count: int) -> TurnLog:
+        """After a rewind to so many items: what was asked after them is gone, and so is the turn that was to answer."""
+        return self.ended(Outcome.CLEARED, count) if self.open is not None else self.without_run()
+
     def within(self, count: int) -> TurnLog:
         """What is left of it when the history is cut to so many items. Turns that lose items lose them all."""
         finished = tuple(
@@ -304,6 +308,11 @@ class NothingOpen:
 
 
 @dataclass(frozen=True, slots=True)
+class Changed:
+    """The session is not in the state any more that the turn was to be based on."""
+
+
+@dataclass(frozen=True, slots=True)
 class Begun:
     """The lease is ours and the turn is begun.
 
@@ -319,7 +328,7 @@ class Begun:
 Refusal = AlreadyDone | OtherRequest | Awaiting | NothingOpen
 """Why a delivery gets no turn."""
 
-Meeting = Held | Unremembered | Refusal | Begun
+Meeting = Held | Unremembered | Refusal | Changed | Begun
 """What a delivery meets: a turn to take, or why there is none."""
 
 
