@@ -34,7 +34,7 @@ from .storage.keys import SEPARATOR, SESSION_ID_LIMIT_BYTES
 from .storage.operations import SessionStore
 from .storage.retry import GRACE_SECONDS, RetryBudget, current_deadline, deadline
 from .storage.table import Table
-from .storage.turn_log import Delivery, Held, Meeting, TurnLog, Unremembered
+from .storage.turn_log import Delivery, Held, Meeting, TurnLog, Unremembered, refused
 from .tool_calls import whole_start
 
 if TYPE_CHECKING:
@@ -399,6 +399,11 @@ class DynamoDBSession:
             yield await self._waited(begin, seconds, wait_seconds)
         finally:
             await _settled(self._release_lease())
+
+    async def _meeting(self, delivery: Delivery) -> Meeting | None:
+        async with self._open():
+            met = await self._store.meeting(delivery)
+            return refused(await self._forgotten_turns(met), delivery) if isinstance(met, Unremembered) else met
 
     async def _forgotten_turns(self, met: Unremembered) -> TurnLog:
         """What the head should know, and does not: the turns before a clear; a run that an earlier version parked."""

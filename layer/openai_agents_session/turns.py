@@ -71,6 +71,7 @@ __all__ = [
     "close_open_calls",
     "delivery_of",
     "history_of",
+    "meeting",
     "named_turn",
     "open_calls",
     "seconds_left",
@@ -216,6 +217,16 @@ def delivery_of(name: str, request: str, *, continues: bool = False, decides: st
         decides: The id of the run that it brings a decision on.
     """
     return Delivery(turn_id(name), request_digest(request), continues, decides)
+
+
+async def meeting(session: DynamoDBSession, delivery: Delivery) -> Meeting | None:
+    """What a delivery would meet now: for one who only asks, or lets somebody else take the turn.
+
+    Returns:
+        What ``named_turn`` would yield in place of a journal; None where there is nothing in the way of a turn. A turn
+        that the delivery has begun and that is not done is ``Held``, for 0 seconds when nobody works on it.
+    """
+    return await session._meeting(delivery)
 
 
 async def history_of(session: DynamoDBSession, turn: FinishedTurn) -> list[Any]:

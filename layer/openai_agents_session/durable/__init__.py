@@ -34,8 +34,8 @@ except ImportError as error:
         "openai-agents-session-layer[durable], or attach the full layer"
     ) from error
 
+from ..callbacks import decide, is_durable
 from ..errors import DurableRunError, ReplayMismatchError, TurnLostError
-from .approvals import decide, is_durable
 from .options import DurableOptions
 from .running import RunOutcome, run, run_streamed
 

@@ -377,16 +377,10 @@ class QuietHooks(RunHooks[Any]):
     Args:
         hooks: The hooks, or None.
         operations: The run's operations.
-        on_end: Called when the agent has its answer, at replays, too.
     """
 
-    def __init__(self, hooks: Any, operations: Operations, on_end: Callable[[], None]) -> None:
-        self._hooks, self._operations, self._on_end = hooks, operations, on_end
-
-    async def on_agent_end(self, *arguments: Any, **named: Any) -> None:
-        """The agent has its answer."""
-        await _quiet(self, "on_agent_end", *arguments, **named)
-        self._on_end()
+    def __init__(self, hooks: Any, operations: Operations) -> None:
+        self._hooks, self._operations = hooks, operations
 
 
 class QuietAgentHooks(AgentHooks[Any]):
@@ -396,14 +390,15 @@ class QuietAgentHooks(AgentHooks[Any]):
         self._hooks, self._operations = hooks, operations
 
 
-async def _quiet(hooks: Any, name: str, *arguments: Any, **named: Any) -> None:
+async def quiet(hooks: Any, name: str, *arguments: Any, **named: Any) -> None:
+    """Tell hooks something, unless an earlier invocation has."""
     if hooks._hooks is not None and not hooks._operations.is_replaying:
         await getattr(hooks._hooks, name)(*arguments, **named)
 
 
 def _forward(kind: type, name: str) -> None:
     async def method(self: Any, *arguments: Any, **named: Any) -> None:
-        await _quiet(self, name, *arguments, **named)
+        await quiet(self, name, *arguments, **named)
 
     setattr(kind, name, method)
 

@@ -21,7 +21,7 @@ import hashlib
 import json
 import logging
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -39,6 +39,7 @@ from aws_durable_execution_sdk_python.config import ChildConfig
 from aws_durable_execution_sdk_python.serdes import PassThroughSerDes
 from pydantic import TypeAdapter
 
+from ..callbacks import state_of
 from ..dynamodb import DynamoDBSession
 from ..environment import ExecutionEnvironment
 from ..environment import environment as shared_environment
@@ -56,10 +57,10 @@ from ..errors import (
 )
 from ..runs import PendingRuns, calls_of
 from ..storage.retry import deadline
-from ..storage.turn_log import Outcome
+from ..storage.turn_log import Delivery, Outcome
+from ..storage.usage import Usage
 from . import forms
-from .agents_of import DurableAgents, OperationFailedError, QuietHooks, _agent_of, refuse_streaming, value_of
-from .approvals import state_of
+from .agents_of import DurableAgents, OperationFailedError, QuietHooks, _agent_of, quiet, refuse_streaming, value_of
 from .large import LargeResults
 from .operations import Operations, PauseError
 from .options import DurableOptions
@@ -67,6 +68,9 @@ from .turn import DurableTurn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+Speaker = Callable[[list[Any]], Agent[Any]]
+"""Chooses the agent that begins, by the history before the turn."""
 
 NOT_DECIDED = "This call was not approved in time, and has not run."
 """The output of a call whose approval timed out or failed."""
@@ -114,10 +118,13 @@ def run(
     *,
     session: DynamoDBSession,
     name: str = "agent",
+    delivery: Delivery | None = None,
+    speaker: Speaker | None = None,
     agent_context: Any = None,
     run_config: RunConfig | None = None,
     hooks: Any = None,
     max_turns: int = DEFAULT_MAX_TURNS,
+    error_handlers: Any = None,
     options: DurableOptions | None = None,
     environment: ExecutionEnvironment | None = None,
 ) -> RunOutcome:
@@ -132,11 +139,16 @@ def run(
         session: The session, made in ``environment``. Its turn is held while environments run, and free while a run
             waits for a decision.
         name: Names this run among those of one execution, at most 64 printable ASCII characters; never used twice.
+        delivery: Names the request, as ``turns.delivery_of`` does: one that comes again, also to a plain function,
+            meets this run's turn. Give it where the execution was started by a request that may be repeated.
+        speaker: Chooses the agent that begins, by the whole history before the turn; of the same history always the
+            same. ``agent`` when left out.
         agent_context: The SDK's ``context`` for tools. What tools change in it is not kept over a replay.
         run_config: The SDK's.
         hooks: The SDK's ``RunHooks``. Not told again what they were told; once more, at most, of the last operation
             before a death.
         max_turns: The SDK's.
+        error_handlers: The SDK's; of the same error always the same answer.
         options: How often, how long, how large.
         environment: The event loop and client; the module's own when left out.
 
@@ -155,10 +167,13 @@ def run(
         message=[{"role": "user", "content": message}] if isinstance(message, str) else list(message),
         session=session,
         name=name,
+        delivery=delivery,
+        speaker=speaker,
         agent_context=agent_context,
         run_config=run_config or RunConfig(),
         hooks=hooks,
         max_turns=max_turns,
+        error_handlers=error_handlers,
         options=options or DurableOptions(),
         execution=context.execution_context.durable_execution_arn,
     )
@@ -190,10 +205,13 @@ class _Arguments:
     message: list[Any]
     session: DynamoDBSession
     name: str
+    delivery: Delivery | None
+    speaker: Speaker | None
     agent_context: Any
     run_config: RunConfig
     hooks: Any
     max_turns: int
+    error_handlers: Any
     options: DurableOptions
     execution: str
 
@@ -219,7 +237,7 @@ class _Invocation:
         self._work = work
         self._context = context
         self._large = LargeResults(work.session, work.run_name)
-        self._turn = DurableTurn(work.session, work.run_name, work.message, self._seconds_left)
+        self._turn = DurableTurn(work.session, work.run_name, work.message, self._seconds_left, work.delivery)
         self._operations = Operations(context, work.name, self._large, work.options, self._turn.ready)
         self._turn.guard = self._operations.or_end
         self._agents = DurableAgents(self._operations, work.options)
@@ -271,7 +289,7 @@ class _Invocation:
     async def _answered(self) -> str:
         first = value_of(await self._operations.step("turn", self._position))
         await self._operations.or_end(self._turn.open(int(first)))
-        agent = self._agents.agent(self._work.agent)
+        agent = self._agents.agent(await self._speaker())
         result = await self._run(agent, [])
         number = 0
         while result.interruptions:
@@ -280,6 +298,11 @@ class _Invocation:
         await self._operations.all_asked()
         await self._operations.or_end(self._turn.finish())
         return await self._record(result)
+
+    async def _speaker(self) -> Agent[Any]:
+        if self._work.speaker is None:
+            return self._work.agent
+        return self._work.speaker(await self._operations.or_end(self._turn.before()))
 
     async def _position(self) -> Any:
         return self._turn.first
@@ -290,6 +313,7 @@ class _Invocation:
             given,
             context=self._work.agent_context,
             max_turns=self._work.max_turns,
+            error_handlers=self._work.error_handlers,
             hooks=_EndingHooks(self._work.hooks, self._operations, self._turn),
             run_config=self._config(),
             session=self._turn,
@@ -316,10 +340,10 @@ class _Invocation:
         run_id = hashlib.sha256(f"{self._work.run_name}#{number}".encode()).hexdigest()[:16]
         callback = await operations.callback(f"approval {number}")
         state = state_of(callback.callback_id, self._work.execution)
-        calls = calls_of(result.interruptions)
+        calls, used = calls_of(result.interruptions), Usage.of(result.context_wrapper.usage)
 
         async def park() -> None:
-            await operations.or_abandon(turn.park(run_id, state, calls))
+            await operations.or_abandon(turn.park(run_id, state, calls, used))
 
         async def settle() -> None:
             await operations.or_abandon(PendingRuns(self._work.session).settle(run_id))
@@ -359,12 +383,14 @@ class _EndingHooks(QuietHooks):
     """Tells the turn when the agent has its answer."""
 
     def __init__(self, hooks: Any, operations: Operations, turn: DurableTurn) -> None:
-        super().__init__(hooks, operations, turn.answered)
+        super().__init__(hooks, operations)
+        self._turn = turn
 
-    async def on_agent_end(self, *arguments: Any, **named: Any) -> None:
+    async def on_agent_end(self, context: Any, *arguments: Any) -> None:
         """The agent has its answer: nothing that is recorded may be left."""
         await self._operations.all_asked()
-        await super().on_agent_end(*arguments, **named)
+        await quiet(self, "on_agent_end", context, *arguments)
+        self._turn.answered(Usage.of(context.usage))
 
 
 def _decisions(text: str | None) -> dict[str, bool]:

@@ -42,6 +42,7 @@ from ..storage.turn_log import (
     request_digest,
     turn_id,
 )
+from ..storage.usage import NO_USAGE, Usage
 from ..turn_journal import TurnJournal
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class DurableTurn:
     Args:
         session: The session.
         name: What names the run among all, in every invocation.
+        delivery: The request that the turn is begun for, if it has a name of its own; else the run's name is it.
         message: The items that it begins with.
         seconds: How long a lease may last from now.
 
@@ -74,7 +76,14 @@ class DurableTurn:
         guard: Awaits the store for the SDK.
     """
 
-    def __init__(self, session: DynamoDBSession, name: str, message: list[Any], seconds: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        session: DynamoDBSession,
+        name: str,
+        message: list[Any],
+        seconds: Callable[[], float],
+        delivery: Delivery | None = None,
+    ) -> None:
         self.session_id = session.session_id
         self.first: int | None = None
         self.guard: Callable[[Awaitable[Any]], Awaitable[Any]] = _unguarded
@@ -86,8 +95,9 @@ class DurableTurn:
         self._stored: list[Any] = []
         self._own = list(self._message)
         self._log: TurnLog = NO_TURNS
-        self._delivery = self._delivery_of(0, None)
+        self._delivery = delivery or self._delivery_of(0, None)
         self._outcome: Outcome | None = None
+        self._usage = NO_USAGE
         self._lock = asyncio.Lock()
         self._hold = Hold.NONE
         self._is_open = False
@@ -251,15 +261,19 @@ class DurableTurn:
             if self._outcome is None:
                 await _settled(self._store.append(batch))
             else:
-                await _settled(self._store.end_turn(batch, self._outcome))
+                await _settled(self._store.end_turn(batch, self._outcome, usage=self._usage))
         self._stored += items
         self._hold = Hold.HELD if self._outcome is None else Hold.OVER
 
     # --- how it ends -------------------------------------------------------------------------------------------------
 
-    def answered(self) -> None:
-        """The agent has its answer: the next append is the turn's last, and ends it."""
-        self._outcome = Outcome.ANSWERED
+    def answered(self, usage: Usage) -> None:
+        """The agent has its answer: the next append is the turn's last, and ends it.
+
+        Args:
+            usage: What the run's model calls have used so far, over all invocations.
+        """
+        self._outcome, self._usage = Outcome.ANSWERED, usage
 
     async def finish(self) -> None:
         """End the turn, if the last append has not."""
@@ -301,13 +315,14 @@ class DurableTurn:
         if self._hold in (Hold.OVER, Hold.PARKED):
             return
         async with self._session._open():
-            await _settled(self._store.end_turn(NOTHING, outcome, waiting=waiting))
+            await _settled(self._store.end_turn(NOTHING, outcome, waiting=waiting, usage=self._usage))
         self._hold = Hold.OVER if waiting is None else Hold.NONE
 
     # --- waiting for a decision --------------------------------------------------------------------------------------
 
-    async def park(self, run_id: str, state: str, calls: Iterable[PendingCall]) -> None:
+    async def park(self, run_id: str, state: str, calls: Iterable[PendingCall], usage: Usage) -> None:
         """Let the session wait for a decision on calls, free for reading; nothing is done twice when called again."""
+        self._usage = usage
         runs = PendingRuns(self._session)
         parked = await runs.get()
         if parked is None or parked.run_id != run_id:
@@ -318,6 +333,12 @@ class DurableTurn:
         """From now on the turn is the one that a decision led to. It takes the session when something new is done."""
         self._delivery = self._delivery_of(number, run_id)
         self._hold = Hold.OVER if self._was_done() else Hold.NONE
+
+    async def before(self) -> list[Any]:
+        """The whole history before the turn."""
+        async with self._session._open():
+            items, _ = await self._store.read_from(0)
+        return items[: self.first]
 
     # --- small things ------------------------------------------------------------------------------------------------
 

@@ -10,8 +10,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .. import environment
-from ..conversations import Conversation, Usage
+from .. import callbacks, environment
+from ..conversations import Conversation, State, Usage
 from ..dynamodb import DynamoDBSession
 from ..errors import RunNotPendingError
 from ..options import StorageOptions
@@ -32,9 +32,10 @@ from ..turns import (
     called,
     delivery_of,
     history_of,
+    meeting,
     named_turn,
 )
-from . import conversations
+from . import conversations, durable_runs
 from .context import TurnContext
 from .conversations import WHOLE, Cut
 from .errors import RequestError
@@ -87,22 +88,44 @@ async def send_message(call: Call) -> dict[str, Any]:
     """Let the agent answer a message, or go on where a turn was stopped."""
     session = await call.session()
     continues = call.request.action == "continue"
-    delivery = delivery_of(call.delivery, _asked(call.request), continues=continues)
+    delivery = delivery_of(call.delivery, asked(call.request), continues=continues)
+    if call.request.durable:
+        return await _run_durably(call, session, delivery)
     return await _take(call, session, delivery, [] if continues else _said(call))
+
+
+async def _run_durably(call: Call, session: DynamoDBSession, delivery: Delivery) -> dict[str, Any]:
+    """Start a durable run that answers the message; or tell how it stands with the one that does."""
+    match met := await meeting(session, delivery):
+        case None | Held(is_same=False):
+            return await durable_runs.start(call)
+        case Held():
+            return durable_runs.under_way(call)
+        case AlreadyDone(turn=FinishedTurn(outcome=Outcome.WAITING)) if await _goes_on(session):
+            return durable_runs.under_way(call)
+    return await _told(call, session, met)
+
+
+async def _goes_on(session: DynamoDBSession) -> bool:
+    """Whether a durable run that waited was decided on, and has not come to its end since."""
+    run = await PendingRuns(session).get()
+    if run is not None:
+        return run.status != "pending"
+    return (await Conversation(session).history(limit=1)).state is not State.IDLE
 
 
 async def edit(call: Call) -> dict[str, Any]:
     """Let the agent answer another message in place of an earlier one and all that followed it."""
     session = await call.session()
     cut = await conversations.cut_before(Conversation(session), call.request.position)
-    return await _take(call, session, delivery_of(call.delivery, _asked(call.request)), _said(call), cut)
+    return await _take(call, session, delivery_of(call.delivery, asked(call.request)), _said(call), cut)
 
 
 async def regenerate(call: Call) -> dict[str, Any]:
     """Let the agent answer the last message once more, in place of its answer."""
     session = await call.session()
     cut = await conversations.cut_after_last_question(Conversation(session))
-    return await _take(call, session, delivery_of(call.delivery, _asked(call.request)), [], cut)
+    return await _take(call, session, delivery_of(call.delivery, asked(call.request)), [], cut)
 
 
 def _said(call: Call) -> list[Any]:
@@ -128,10 +151,12 @@ async def decide(call: Call) -> dict[str, Any]:
 
     A run is claimed once it is known that it can be resumed: a claimed one never runs again.
     """
-    from .running import resumable
-
     session = await call.session()
     runs = PendingRuns(session)
+    if (run := await runs.get()) and run.run_id == call.request.run_id and callbacks.is_durable(run):
+        return await _decide_durably(call, session, run)
+    from .running import resumable
+
     run = await _run_to_decide(call, runs)
     state = await resumable(_work(call), run) if run else None
     async with _turn(call, session, _decision(call, run), []) as met:
@@ -142,17 +167,32 @@ async def decide(call: Call) -> dict[str, Any]:
         return await _resume(call, session, met, runs, run, state)
 
 
+async def _decide_durably(call: Call, session: DynamoDBSession, run: PendingRun) -> dict[str, Any]:
+    """Send the decision to the run's execution, where it goes on."""
+    _check_calls(call, run)
+    calls = call.request.call_ids or tuple(pending.call_id for pending in run.approvals)
+    await durable_runs.decide(session, run.run_id, dict.fromkeys(calls, call.request.action == "approve"))
+    _count_decision(call)
+    return durable_runs.under_way(call)
+
+
+def _count_decision(call: Call) -> None:
+    count("Approvals" if call.request.action == "approve" else "Rejections")
+
+
 async def discard(call: Call) -> dict[str, Any]:
     """Give up a run that waits: its calls do not run, and the conversation can go on without it."""
     session = await call.session()
     runs = PendingRuns(session)
-    run = await _run_to_decide(call, runs)
+    run = await _run_to_decide(call, runs, gives_up=True)
     async with _turn(call, session, _decision(call, run), []) as met:
         if not isinstance(met, TurnJournal):
             return await _told(call, session, met)
         await runs.discard()
         await met.close(NOT_RUN)
         await met.end(Outcome.ABANDONED)
+    if run is not None:
+        await durable_runs.give_up(run)
     return _discarded(call)
 
 
@@ -160,10 +200,11 @@ def _discarded(call: Call) -> dict[str, Any]:
     return {"session_id": call.request.session_id, "discarded": True}
 
 
-def _asked(request: Request) -> str:
+def asked(request: Request) -> str:
     """What tells one request from another."""
-    asked = [request.action, request.message, request.run_id, request.call_ids]
-    return json.dumps([*asked, request.position] if request.action == "edit" else asked)
+    said: list[Any] = [request.action, request.message, request.run_id, request.call_ids]
+    said += [request.position] if request.action == "edit" else []
+    return json.dumps([*said, "durable"] if request.durable else said)
 
 
 def _work(call: Call) -> Work:
@@ -190,18 +231,27 @@ def _turn(
     return named_turn(session, call.time, delivery, message, **options)
 
 
-async def _run_to_decide(call: Call, runs: PendingRuns) -> PendingRun | None:
-    """The run that a decision is about, if it waits for one."""
+async def _run_to_decide(call: Call, runs: PendingRuns, *, gives_up: bool = False) -> PendingRun | None:
+    """The run that a decision is about, if it waits for one.
+
+    A durable run that was decided on may be given up all the same: where its execution has ended, nobody goes on.
+    """
     run = await runs.get()
-    if run is None or run.run_id != call.request.run_id or run.status != "pending":
+    if run is None or run.run_id != call.request.run_id:
         return None
-    if not set(call.request.call_ids) <= {pending.call_id for pending in run.approvals}:
-        raise RequestError(400, f"call_ids must be among those that wait: {[c.call_id for c in run.approvals]}")
+    if run.status != "pending" and not (gives_up and callbacks.is_durable(run)):
+        return None
+    _check_calls(call, run)
     return run
 
 
+def _check_calls(call: Call, run: PendingRun) -> None:
+    if not set(call.request.call_ids) <= {pending.call_id for pending in run.approvals}:
+        raise RequestError(400, f"call_ids must be among those that wait: {[c.call_id for c in run.approvals]}")
+
+
 def _decision(call: Call, run: PendingRun | None) -> Delivery:
-    return delivery_of(call.delivery, _asked(call.request), decides=run.run_id if run else "")
+    return delivery_of(call.delivery, asked(call.request), decides=run.run_id if run else "")
 
 
 async def _run_that_waits(runs: PendingRuns) -> PendingRun | None:
@@ -244,7 +294,7 @@ async def _resume(
     except RunNotPendingError:
         await journal.end(Outcome.ABANDONED)
         raise
-    count("Approvals" if call.request.action == "approve" else "Rejections")
+    _count_decision(call)
     try:
         resumed = resume_turn(_work(call), journal, run, state)
         return await _answered(call, session, journal, runs, resumed)
@@ -338,6 +388,10 @@ async def _told_again(call: Call, session: DynamoDBSession, turn: FinishedTurn) 
             raise input_blocked() if turn.outcome is Outcome.INPUT_BLOCKED else output_blocked()
         case Outcome.CLEARED:
             raise RequestError(410, "this was served before the session was cleared", code="cleared")
+        case Outcome.MAX_TURNS | Outcome.CONTEXT_FULL | Outcome.FAILED:
+            from .failures import failure_again
+
+            raise failure_again(turn.outcome)
     if call.request.action == "discard":
         return _discarded(call)
     raise RequestError(409, "this turn was given up; what it did is in the history", code="abandoned")
@@ -359,8 +413,12 @@ async def read_approvals(call: Call) -> dict[str, Any]:
 async def clear_history(call: Call) -> dict[str, Any]:
     """Forget a session, with the run that waits in it. A turn that is running ends."""
     session = await call.session()
-    await PendingRuns(session).discard()
+    runs = PendingRuns(session)
+    run = await runs.get() if call.settings.durable_function else None
+    await runs.discard()
     await session.clear_turns()
+    if run is not None:
+        await durable_runs.give_up(run)
     return {"session_id": call.request.session_id, "cleared": True}
 
 

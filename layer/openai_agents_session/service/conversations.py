@@ -52,6 +52,7 @@ async def read_history(call: Call) -> dict[str, Any]:
         "before": page.before,
         "state": page.state.value,
         "turns": [_span(turn) for turn in page.turns],
+        "durable": call.settings.durable_function is not None,
     }
     return answer | ({"cut": positions} if positions else {})
 

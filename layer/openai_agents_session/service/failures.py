@@ -32,6 +32,7 @@ from agents import (
 )
 from openai import APIError, APIStatusError, AuthenticationError, PermissionDeniedError, RateLimitError
 
+from ..turns import Outcome
 from .endpoint import ModelTimeoutError, NoAnswerError
 from .errors import RequestError
 from .keys import KeyUnavailableError
@@ -51,7 +52,7 @@ def failure_of(error: Exception) -> RequestError:
         case ToolInputGuardrailTripwireTriggered() | ToolOutputGuardrailTripwireTriggered():
             return _failure(422, "tool_blocked", "the use of a tool was blocked")
         case MaxTurnsExceeded():
-            return _failure(422, "max_turns", "the agent came to no end; what it did is stored")
+            return failure_again(Outcome.MAX_TURNS)
         case ModelTimeoutError():
             reason = "the model did not answer in time; what was completed is stored"
             return _failure(504, "model_timeout", reason, to_continue=CONTINUE)
@@ -73,6 +74,16 @@ def output_blocked() -> RequestError:
     return _failure(422, "output_blocked", "the answer was blocked")
 
 
+def failure_again(outcome: Outcome) -> RequestError:
+    """What to tell about a turn that ended without an answer, to who asks for it again."""
+    match outcome:
+        case Outcome.MAX_TURNS:
+            return _failure(422, "max_turns", "the agent came to no end; what it did is stored")
+        case Outcome.CONTEXT_FULL:
+            return _failure(413, "context_full", "the conversation is too long for the model")
+    return _failure(500, "run_failed", "the run failed, and was given up; what it did is stored")
+
+
 def _failure_of_endpoint(error: BaseException) -> RequestError:
     match error:
         case KeyUnavailableError():
@@ -86,7 +97,7 @@ def _failure_of_endpoint(error: BaseException) -> RequestError:
         case RateLimitError():
             return _failure(429, "rate_limited", "the model is busy; try again later", **_retry_after(error))
         case APIError(code="context_length_exceeded"):
-            return _failure(413, "context_full", "the conversation is too long for the model")
+            return failure_again(Outcome.CONTEXT_FULL)
     return _failure(502, "model_failed", f"the model gave no answer: {type(error).__name__}")
 
 

@@ -2,6 +2,7 @@
 
     direct                                                           HTTP
     {"session_id": ..., "message": ...}                              POST /sessions/{session_id} {"message": ...}
+    the same and "durable": true, to be answered by a durable run    the same and "durable": true
     {"session_id": ..., "action": "continue"}                        POST /sessions/{session_id} {"continue": true}
     {"session_id": ..., "action": "edit", "position": ...,           POST /sessions/{session_id}/edit
         "message": ...}                                                  {"position": ..., "message": ...}
@@ -107,6 +108,7 @@ class Request:
         position: The message that is edited.
         keep: How many items stay, or are copied; None for all.
         copy_id: The id of a copy; empty for a new one.
+        durable: Whether a durable run is to answer the message.
         changes: What becomes of ``title`` and ``metadata``: those that are named.
         asynchronous: Whether nobody waits for the answer, so that only failing is noticed.
     """
@@ -127,6 +129,7 @@ class Request:
     position: int = 0
     keep: int | None = None
     copy_id: str = ""
+    durable: bool = False
     changes: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -159,6 +162,7 @@ def parse(event: Any, shape: Shape, caller: Callable[[Mapping[str, Any]], str | 
         run_id=_text(fields, "run_id") if deciding else "",
         call_ids=_call_ids(fields.get("call_ids")) if deciding else (),
         asynchronous=fields.get("asynchronous") is True,
+        durable=action == "message" and _flag(fields, "durable"),
         **_about_conversations(action, fields),
     )
 
@@ -240,7 +244,9 @@ def _http_fields(event: dict[str, Any], shape: Shape) -> dict[str, Any]:
 def _posted(action: Action, body: dict[str, Any]) -> dict[str, Any]:
     """What a body asks for. Who asks is not for the body to say."""
     if action == "message":
-        return {"action": "continue"} if body.get("continue") is True else {"message": body.get("message")}
+        if body.get("continue") is True:
+            return {"action": "continue"}
+        return {"message": body.get("message"), "durable": body.get("durable")}
     if action != "approve":
         return {name: body[name] for name in _SAID.get(action, ()) if name in body}
     if body.get("decision") not in sorted(DECISIONS):
@@ -273,6 +279,13 @@ def _name(fields: Mapping[str, Any], name: str, most: int = MAX_NAME_CHARACTERS)
     if len(text) > most:
         raise RequestError(400, f"{name} exceeds {most} characters")
     return text
+
+
+def _flag(fields: Mapping[str, Any], name: str) -> bool:
+    value = fields.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise RequestError(400, f"{name} must be true or false")
+    return value is True
 
 
 def _optional(fields: Mapping[str, Any], name: str) -> str:

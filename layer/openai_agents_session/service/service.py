@@ -86,6 +86,16 @@ class AgentService:
         self.handler: Handler = _observed(self._handle)
         _start(self.setup)
 
+    def durable_handler(self) -> Handler:
+        """The handler of a durable function that takes turns of this service: those that are asked for as durable ones.
+
+        The function needs ``DurableConfig`` and the full layer; the service's own function needs its alias's ARN as
+        ``DURABLE_FUNCTION``, and the right to invoke it. docs/durable.md.
+        """
+        from .durable_runs import durable_handler
+
+        return _observed(durable_handler(self.setup))
+
     def serve(
         self, event: Any, context: LambdaContext, *, run: Run = environment.run, watch: Watch | None = None
     ) -> dict[str, Any]:

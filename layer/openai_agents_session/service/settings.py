@@ -58,6 +58,8 @@ class ServiceSettings:
         history_limit: How many of the newest items the model reads; None for all.
         allow_anonymous: Whether HTTP without an authorizer is served, on sessions of nobody's: for local runs.
         owner_claims: The claims of a token that name its owner, in their order; see `identity`.
+        durable_function: ARN of an alias or a version of the function for turns that outlive their invocation, if
+            there is one.
         supervisors: Who may approve other people's calls; see `identity.is_supervisor`. Empty: whoever asked approves.
     """
 
@@ -68,6 +70,7 @@ class ServiceSettings:
     allow_anonymous: bool = False
     owner_claims: tuple[str, ...] = ("sub",)
     supervisors: str = ""
+    durable_function: str | None = None
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] | None = None) -> Self:
@@ -85,6 +88,7 @@ class ServiceSettings:
             allow_anonymous=_flag(variables, "ALLOW_ANONYMOUS"),
             owner_claims=_names(variables, "OWNER_CLAIMS", ("sub",)),
             supervisors=_claim(variables, "SUPERVISORS"),
+            durable_function=variables.get("DURABLE_FUNCTION"),
         )
 
 

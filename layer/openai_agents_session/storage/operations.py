@@ -61,6 +61,7 @@ from .turn_log import (
     Outcome,
     TurnLog,
     Unremembered,
+    is_at_work,
     refused,
     takes_up,
 )
@@ -424,8 +425,7 @@ class SessionStore:
             now, log = self._now_milliseconds(), view.base.turns
             held = view.base.lease
             if held is not None and held.until > now:
-                is_same = log.open is not None and delivery.id in log.open.ids
-                return Nothing(Held((held.until - now) / 1000, is_same))
+                return Nothing(Held((held.until - now) / 1000, is_at_work(log, delivery)))
             if log == NO_TURNS and known is None:
                 return Nothing(Unremembered(is_new=not view.base.count))
             if log == NO_TURNS and known is not None:
@@ -534,6 +534,18 @@ class SessionStore:
 
         await self.grown(transition, growth)
         self.lease = None
+
+    async def meeting(self, delivery: Delivery) -> Meeting | None:
+        """What a delivery would meet now, as ``begin_turn`` would tell it; None where it would get a turn of its own.
+
+        A turn that it has begun and that is not done is ``Held``, for 0 seconds when nobody works on it.
+        """
+        head = self.owned(await self.committer.read(self.budget()))
+        now, log, held = self._now_milliseconds(), head.turns, head.lease
+        seconds = 0.0 if held is None else max(0.0, (held.until - now) / 1000)
+        if seconds or is_at_work(log, delivery):
+            return Held(seconds, is_at_work(log, delivery))
+        return Unremembered(is_new=not head.count) if log == NO_TURNS else refused(log, delivery)
 
     async def turns(self) -> tuple[TurnLog, bytes | None]:
         """The newest turns, as the head remembers them, and the head's commit id; None without a head."""

@@ -353,6 +353,13 @@ def _refused_by(turn: OpenTurn, delivery: Delivery) -> OtherRequest | NothingOpe
     return None if delivery.decides is None else NothingOpen()
 
 
+def is_at_work(log: TurnLog, delivery: Delivery) -> bool:
+    """Whether the open turn is one that this very delivery has begun, or gone on with."""
+    if log.open is None or delivery.id not in log.open.ids:
+        return False
+    return delivery.continues or delivery.digest == log.open.digest
+
+
 def takes_up(log: TurnLog, delivery: Delivery) -> bool:
     """Whether a delivery goes on with the open turn, as the same request, or on purpose."""
     if log.open is None:

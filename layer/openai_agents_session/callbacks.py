@@ -1,22 +1,26 @@
-"""Decisions on the tool calls of a durable run that waits.
+"""Decisions on the tool calls of a durable run that waits: they are sent to AWS's callbacks.
 
 The run is parked beside its session, as any run is (``runs.PendingRuns``), and its state says which callback of AWS's
 it waits for. To decide is to claim the run, of which one of any number who try is capable, and to send the decisions to
 the callback. Whoever claims it and dies before they are sent leaves the decisions in the table: to decide the same
 again sends them.
+
+Nothing here needs AWS's durable execution SDK: who decides is another function than the one that runs.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InvalidInputError, RunNotPendingError
-from ..runs import PendingRun, PendingRuns
+from .errors import InvalidInputError, RunNotPendingError
+from .runs import PendingRun, PendingRuns
 
 if TYPE_CHECKING:
-    from ..dynamodb import DynamoDBSession
+    from .dynamodb import DynamoDBSession
 
 Send = Callable[[str, bytes], Any]
 """Sends a result to a callback, given its id."""
@@ -59,14 +63,38 @@ async def decide(
         raise InvalidInputError(f"run {run_id!r} is not a durable one: claim it and resume it (PendingRuns.claim)")
     if run.status == "pending" or dict(run.decisions) != dict(decisions):
         run = await runs.claim(run_id, decisions)
-    (send or _sent_by_boto3)(state["callback"], json.dumps(dict(decisions)).encode())
+    result = json.dumps(dict(decisions)).encode()
+    await asyncio.to_thread(send or _sent_by_boto3, state["callback"], result)
+
+
+async def give_up(run: PendingRun) -> None:
+    """End the execution of a durable run that waited and was discarded: nobody decides on it any more.
+
+    An execution that is not told so waits until its approval's time is over, and ends then. Does nothing for a run that
+    is no durable one. Needs the permission ``lambda:SendDurableExecutionCallbackFailure``.
+
+    Args:
+        run: The run, as it waited.
+    """
+    state = _state(run)
+    if state is not None:
+        await asyncio.to_thread(_failed_by_boto3, state["callback"])
 
 
 def _sent_by_boto3(callback_id: str, result: bytes) -> None:
+    _client().send_durable_execution_callback_success(CallbackId=callback_id, Result=result)
+
+
+def _failed_by_boto3(callback_id: str) -> None:
+    error = {"ErrorType": "Discarded", "ErrorMessage": "the run was discarded"}
+    _client().send_durable_execution_callback_failure(CallbackId=callback_id, Error=error)
+
+
+@cache
+def _client() -> Any:
     import boto3
 
-    client = boto3.client("lambda")
-    client.send_durable_execution_callback_success(CallbackId=callback_id, Result=result)
+    return boto3.client("lambda")
 
 
 def _state(run: PendingRun) -> dict[str, Any] | None:

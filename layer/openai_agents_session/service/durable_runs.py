@@ -1,0 +1,198 @@
+"""Turns that outlive their invocation: started here, run by the durable function, decided on by callbacks.
+
+::
+
+    POST {"message", "durable": true} ──▶ start ──▶ Lambda invokes the durable function ──▶ answer, at once: 202
+                                                       handler ──▶ durable.run ──▶ the session
+    the same again                    ──▶ what the session knows of the turn: under way (202), waiting, or its answer
+    GET                               ──▶ the history, which grows with each step
+
+The turn has the request's name, so it is one turn however often it is asked for, and so is the execution, whose name is
+made of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from dataclasses import replace
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, cast
+
+from .. import callbacks, environment
+from ..turns import delivery_of
+from .context import TurnContext
+from .errors import NotServedError, RequestError
+from .identity import checked_owner, stored_id
+from .observe import log_failure
+from .request import parse
+from .settings import ServiceSettings, Settings
+from .shapes import Shape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from agents import Agent
+    from aws_durable_execution_sdk_python import DurableContext
+
+    from ..durable.running import Speaker
+    from ..dynamodb import DynamoDBSession
+    from ..runs import PendingRun
+    from ..turns import InvocationTime
+    from .actions import Call
+    from .request import Request
+    from .running import Cast
+    from .setup import Setup
+
+_BUSY = ("TooManyRequestsException", "ServiceException", "ThrottlingException")
+
+STARTED, RUNNING = "started", "running"
+
+
+def under_way(call: Call, state: str = RUNNING) -> dict[str, Any]:
+    """The answer while nobody knows the agent's: ask for the same again, or for the history."""
+    return {"status": 202, "session_id": call.request.session_id, "durable": state}
+
+
+async def start(call: Call) -> dict[str, Any]:
+    """Have the durable function take a turn. Of the same request any number of times: once.
+
+    Raises:
+        RequestError: There is no such function; the request's name was used for another one; it is too large.
+    """
+    function = call.settings.durable_function
+    if function is None:
+        reason = "there is no durable function here: leave durable out, or deploy one"
+        raise RequestError(400, reason, code="no_durable")
+    session_id, owner, turn_id = call.request.session_id, call.owner, call.delivery
+    event = {"session_id": session_id, "message": call.request.message, "owner": owner, "idempotency_key": turn_id}
+    named = json.dumps([stored_id(session_id, owner), turn_id])
+    name = hashlib.sha256(named.encode()).hexdigest()
+    await asyncio.to_thread(_invoke, function, name, json.dumps(event, sort_keys=True).encode())
+    return under_way(call, STARTED)
+
+
+def _invoke(function: str, name: str, event: bytes) -> None:
+    from botocore.exceptions import ClientError
+
+    try:
+        _client().invoke(FunctionName=function, InvocationType="Event", DurableExecutionName=name, Payload=event)
+    except ClientError as error:
+        raise _refusal(error.response["Error"]["Code"]) from error
+
+
+async def decide(session: DynamoDBSession, run_id: str, decisions: Mapping[str, bool]) -> None:
+    """Send decisions to the run's execution.
+
+    Raises:
+        RequestError: It has ended; or it cannot be reached.
+    """
+    from botocore.exceptions import ClientError
+
+    try:
+        await callbacks.decide(session, run_id, decisions)
+    except ClientError as error:
+        if (code := error.response["Error"]["Code"]) in _BUSY:
+            raise _refusal(code) from error
+        raise RequestError(409, f"the run cannot go on, discard it: {code}", code="run_ended", run_id=run_id) from error
+
+
+async def give_up(run: PendingRun) -> None:
+    """Let the execution of a run that was discarded end. The session is free of it already, whatever comes of this."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        await callbacks.give_up(run)
+    except (BotoCoreError, ClientError) as error:
+        log_failure("the execution of a run that was discarded could not be told so", error)
+
+
+def _refusal(code: str) -> RequestError:
+    if code in _BUSY:
+        return RequestError(503, "the durable function is busy; try again", retry_after=1)
+    match code:
+        case "DurableExecutionAlreadyStartedException":
+            return RequestError(422, "this idempotency key was used for another request")
+        case "RequestTooLargeException" | "RequestEntityTooLargeException":
+            return RequestError(413, "the message is too large for a durable run: at most 1 MB", code="too_large")
+    return RequestError(502, f"the durable function could not be started: {code}", code="not_started")
+
+
+@cache
+def _client() -> Any:
+    import boto3
+
+    return boto3.client("lambda")
+
+
+# --- the durable function's side --------------------------------------------------------------------------------------
+
+
+def durable_handler(setup: Setup) -> Callable[[Any, Any], Any]:
+    """The handler of a durable function, which takes the turns that `start` asks for."""
+    from aws_durable_execution_sdk_python import durable_execution
+
+    return durable_execution(partial(_answer, setup))
+
+
+def _answer(setup: Setup, event: Any, context: DurableContext) -> dict[str, Any]:
+    try:
+        request = _message(event)
+        owner = checked_owner(request, event, Shape.DIRECT, ServiceSettings.from_environ())
+        return _run(setup, request, owner, context)
+    except RequestError as error:
+        raise NotServedError(f"{error.status} {error.reason}") from error
+
+
+def _message(event: Any) -> Request:
+    request = parse(event, Shape.DIRECT)
+    if request.action != "message":
+        raise RequestError(400, "a durable run answers a message")
+    return replace(request, durable=True)
+
+
+def _run(setup: Setup, request: Request, owner: str | None, context: DurableContext) -> dict[str, Any]:
+    from agents.memory import SessionSettings
+
+    from .. import durable
+    from .actions import OPTIONS, asked
+    from .running import cast_of
+    from .spans import SpanHooks
+
+    agents = cast_of(setup, Settings.from_environ())
+    turn_id = request.idempotency_key or context.execution_context.durable_execution_arn
+    time = cast("InvocationTime", context.lambda_context)
+    key = stored_id(request.session_id, owner)
+    session = environment.run(environment.open_session(key, owner=owner, options=OPTIONS, whole_tool_calls=True))
+    session.session_settings = SessionSettings(limit=ServiceSettings.from_environ().history_limit)
+    with SpanHooks() as hooks:
+        outcome = durable.run(
+            context,
+            agents.start,
+            [{"content": request.message, "role": "user"}],
+            session=session,
+            delivery=delivery_of(turn_id, asked(request)),
+            speaker=_speaker(setup, agents),
+            agent_context=setup.context_for(TurnContext(request.session_id, owner, turn_id, time)),
+            hooks=hooks,
+            options=durable.DurableOptions(at_least_once=setup.without_effects),
+            **agents.options,
+        )
+    return outcome.to_dict()
+
+
+def _speaker(setup: Setup, agents: Cast) -> Speaker | None:
+    """Who begins: the agent that the conversation was handed over to last, with the first one's guardrails."""
+    from .handoffs import last_agent
+
+    if len(agents.all) == 1 or not setup.handoffs_last:
+        return None
+
+    def speaker(items: list[Any]) -> Agent[Any]:
+        agent = last_agent(items, agents.start)
+        if agent is agents.start or not agents.start.input_guardrails:
+            return agent
+        return agent.clone(input_guardrails=[*agents.start.input_guardrails, *agent.input_guardrails])
+
+    return speaker
