@@ -21,12 +21,13 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any, cast
 
 from .. import callbacks, environment
-from ..turns import delivery_of
+from ..conversations import Conversation
+from ..turns import delivery_of, open_turn
 from .context import TurnContext
 from .errors import NotServedError, RequestError
 from .identity import checked_owner, stored_id
 from .observe import log_failure
-from .request import parse
+from .request import Request, parse
 from .settings import ServiceSettings, Settings
 from .shapes import Shape
 
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from ..runs import PendingRun
     from ..turns import InvocationTime
     from .actions import Call
-    from .request import Request
     from .running import Cast
     from .setup import Setup
 
@@ -71,6 +71,20 @@ async def start(call: Call) -> dict[str, Any]:
     name = hashlib.sha256(named.encode()).hexdigest()
     await asyncio.to_thread(_invoke, function, name, json.dumps(event, sort_keys=True).encode())
     return under_way(call, STARTED)
+
+
+async def is_open(session: DynamoDBSession) -> bool:
+    """Whether the turn that is not done is a durable run's, which goes on although nobody holds the session."""
+    from .actions import asked
+
+    found = await open_turn(session)
+    if found is None:
+        return False
+    first, digests = found
+    page = await Conversation(session).history(before=first + 1, limit=1)
+    contents = [item.get("content", "") for item in page.items if isinstance(item, dict)]
+    requests = (Request("message", session.session_id, message=content, durable=True) for content in contents)
+    return any(delivery_of("", asked(request)).digest in digests for request in requests)
 
 
 def _invoke(function: str, name: str, event: bytes) -> None:

@@ -7,10 +7,11 @@
 import * as api from "./api.js";
 import * as attachments from "./attachments.js";
 import { $, button, copy, count, el, say } from "./elements.js";
-import { canRepeat, explain } from "./errors.js";
+import { canRepeat, ending, explain } from "./errors.js";
 import { History, filesOf, isAnswer, isUser, textOf } from "./history.js";
 import * as list from "./list.js";
 import { Live } from "./live.js";
+import * as long from "./long.js";
 import * as markdown from "./markdown.js";
 import * as signin from "./signin.js";
 import { Turns, pretty, scrollable, setTool, userNode } from "./turns.js";
@@ -25,13 +26,19 @@ const NEAR = 120;                     // pixels from the end that count as being
 const HINTS = {
   loading: "Loading the conversation …",
   idle: "Enter sends, Shift+Enter starts a new line.",
+  chosen: "A long run goes on without this page. Its steps are shown when they are done.",
   sending: "Sending …",
   waited: "Waiting. This conversation may be busy in another window …",
   working: "The agent is at work … Esc stops it.",
   elsewhere: "The agent is at work in another window …",
+  starting: "The long run is starting … Esc stops it.",
+  long: "A long run is under way … Esc stops it.",
   asking: "Decide on the call above before you go on.",
 };
 const BUSY = new Set(["loading", "sending", "waited", "working"]);
+const LONG = new Set(["starting", "long"]);
+const AT_WORK = new Set(["sending", "waited", "working", "elsewhere", ...LONG]);
+const UNDER_WAY = "The agent is at work. You can close this page: the run goes on, and what it brings is kept here.";
 
 const log = $("log"), message = $("message"), scroller = $("scroll");
 const channel = "BroadcastChannel" in window ? new BroadcastChannel("conversations") : { postMessage() {} };
@@ -41,15 +48,18 @@ let conversation = nothing("");
 let phase = "loading";
 
 function nothing(id) {
-  return { id, history: new History(), seen: "", title: null, pending: null, live: null, request: null, returned: null };
+  return {
+    id, history: new History(), seen: "", title: null, pending: null, live: null, request: null, returned: null,
+    state: "idle", run: null, pace: new long.Pace(),
+  };
 }
 
 const here = (mine) => mine === conversation;
 
 function setPhase(next) {
   phase = next;
-  $("hint").textContent = HINTS[next];
-  const running = next === "working" || next === "elsewhere" || next === "waited" || next === "sending";
+  showHint();
+  const running = AT_WORK.has(next);
   $("stop").hidden = !running;
   $("send").hidden = running;
   $("send").disabled = next !== "idle";
@@ -57,6 +67,8 @@ function setPhase(next) {
   log.setAttribute("aria-busy", String(running));
   log.classList.toggle("held", next !== "idle");
 }
+
+function showHint() { $("hint").textContent = HINTS[phase === "idle" && long.isChosen() ? "chosen" : phase]; }
 
 // --- scrolling --------------------------------------------------------------------------------------------------------
 
@@ -102,6 +114,7 @@ async function open(id) {
   list.select(id);
   showTitle(null);
   $("usage").textContent = "";
+  long.choose(false);
   setPhase("loading");
   try {
     await update(mine);
@@ -120,37 +133,61 @@ async function update(mine) {
   const page = await api.history(mine.id, PAGE_ITEMS);
   const pending = page.state === "waiting" ? (await api.approvals(mine.id)).pending : null;
   if (!here(mine)) return;
+  const before = mine.history.end;
   mine.seen = stampOf(page);
+  mine.state = page.state;
   mine.history.takeNewest(page);
+  mine.pace.news();
+  mine.run?.see(mine.history, page.durable_run);
+  const isToCome = mine.run && !mine.run.hasBegun;
   keepingPlace(() => {
     turns.show(mine.history.turns());
-    mine.live?.remove();
-    mine.live = null;
+    if (!isToCome) mine.live?.remove();
+    if (!isToCome) mine.live = null;
     removeCards("ask", "note");
   });
+  if (phase === "long") sayNews(mine.history.items.slice(Math.max(0, before - mine.history.first)));
+  long.offer(page.durable);
   turns.count(page.turns || []);
   $("older").hidden = mine.history.first === 0;
   $("empty").hidden = mine.history.total > 0;
   showUsage(page.usage);
   if (mine.history.total) noted(mine, page);
-  settle(mine, page.state, pending);
+  settle(mine, page, pending);
   fill(mine);
 }
 
 const stampOf = ({ total, updated_at: at, state, title }) => JSON.stringify([total, at, state, title]);
 
 /** What can be done next, by what the server says of the conversation. */
-function settle(mine, state, pending) {
+function settle(mine, page, pending) {
   mine.pending = pending;
-  if (state === "running") return showElsewhere(mine);
-  setPhase("idle");
+  if (mine.run && !mine.run.hasBegun) return showLong(mine, "starting");
+  if (page.durable_run || (pending && pending.status !== "pending" && page.durable)) return showLong(mine, "long");
+  if (page.state === "running") return showElsewhere(mine);
   if (pending) return ask(mine, pending);
-  const last = mine.history.items.at(-1);
-  if (last && (state === "unfinished" || isUser(last) || !isAnswer(last))) {
-    addCard("note", "This message has no answer", "It was stopped, or something went wrong on the way. What was done is stored.", [
-      button("Continue", () => request(mine, "", { continue: true }), "primary"),
-    ]);
+  if (mine.run && !mine.run.isAnsweredIn(mine.history)) {
+    showLong(mine, "long");
+    return askAgain(mine);
   }
+  mine.run = null;
+  setPhase("idle");
+  const last = mine.history.items.at(-1);
+  if (last && (page.state === "unfinished" || isUser(last) || !isAnswer(last))) {
+    addCard("note", ...ending(outcomeOf(mine, page)), [goOn(mine)]);
+  }
+}
+
+/** How the newest turn ended, if it has. */
+function outcomeOf(mine, { state, turns: spans }) {
+  const span = state === "unfinished" ? null : spans?.at(-1);
+  return span?.last === mine.history.total ? span.outcome : "";
+}
+
+/** A turn that is open is continued; one that is over can be answered again. */
+function goOn(mine) {
+  return mine.state === "unfinished" ? button("Continue", () => request(mine, "", { continue: true }), "primary")
+    : button("Answer again", () => again({ turn: mine.history.turns().at(-1) }), "primary");
 }
 
 function showElsewhere(mine) {
@@ -158,6 +195,22 @@ function showElsewhere(mine) {
   mine.live = new Live(turns, log, null, () => {});
   say(HINTS.elsewhere);
   look(LOOK_SOON_MS);
+}
+
+function showLong(mine, next) {
+  const words = next === "long" ? UNDER_WAY : HINTS.starting;
+  if (phase !== next) say(words);
+  setPhase(next);
+  mine.live ??= new Live(turns, log, null, () => {});
+  keepingPlace(() => mine.live.waits(words));
+  look(mine.pace.next());
+}
+
+function sayNews(items) {
+  const calls = items.filter((item) => item.type === "function_call").map((item) => item.name);
+  if (calls.length) say(`The agent has called ${calls.join(", ")}.`);
+  const last = items.at(-1);
+  if (last && isAnswer(last)) say(`Agent: ${textOf(last.content)}`);
 }
 
 function noted(mine, page) {
@@ -219,10 +272,17 @@ async function lookNow() {
   if (!document.hidden && !BUSY.has(phase) && !log.querySelector(".editing")) {
     try {
       const page = await api.history(mine.id, 1);
-      if (here(mine) && !BUSY.has(phase) && stampOf(page) !== mine.seen) await update(mine);
+      if (here(mine) && !BUSY.has(phase)) await (stampOf(page) === mine.seen ? nothingNew(mine) : update(mine));
     } catch { /* the next look may find the server again */ }
   }
-  look(phase === "elsewhere" ? LOOK_SOON_MS : LOOK_MS);
+  look(LONG.has(phase) ? conversation.pace.next() : phase === "elsewhere" ? LOOK_SOON_MS : LOOK_MS);
+}
+
+/** Of a run that is nowhere to be seen it is asked whether it was refused; of one that stands still it is said. */
+async function nothingNew(mine) {
+  if (LONG.has(phase) && mine.state === "idle" && mine.run?.isToBeAsked()) await askAgain(mine);
+  if (!here(mine) || !LONG.has(phase) || !mine.pace.isQuiet || mine.state === "running") return;
+  if (!log.querySelector(".card.note")) addCard("note", ...long.quiet(phase === "long"), [], "status");
 }
 
 function tell(mine) { channel.postMessage({ id: mine.id }); }
@@ -261,9 +321,9 @@ async function request(mine, rest, payload, { key = api.newId(), user = null, un
     else if (name === "tool_finished") live.toolFinished(data);
     else if (name === "done") { live.done(data.answer); if (data.answer) say(`Agent: ${data.answer}`); }
   };
-  let problem = null;
+  let problem = null, told = null;
   try {
-    await api.turn(mine.id, rest, payload, { key, signal: aborter.signal, receive });
+    told = await api.turn(mine.id, rest, payload, { key, signal: aborter.signal, receive });
   } catch (error) {
     problem = error;
   }
@@ -271,12 +331,32 @@ async function request(mine, rest, payload, { key = api.newId(), user = null, un
   mine.request = null;
   tell(mine);
   if (!here(mine)) return;
-  live.end();
+  if (told?.durable && payload.durable) mine.run = new long.Run({ payload, key, unsent }, mine.history.total);
+  else live.end();
   if (problem && !started && !stopped) { live.remove(); unsent(problem); }
   await caughtUp(mine);
   if (!here(mine)) return;
   if (problem && !stopped) failed(mine, problem, started, () => request(mine, rest, payload, { key, user, unsent }));
   if (!mine.pending) message.focus({ preventScroll: true });
+}
+
+/** Asks once more for what a long run was asked for: it tells how it stands with it, or why nothing came of it. */
+async function askAgain(mine) {
+  const { run } = mine;
+  let problem = null;
+  try {
+    const told = await api.turn(mine.id, "", run.payload, { key: run.key });
+    if (told.durable || told.pending) return;
+  } catch (error) {
+    if (canRepeat(error)) return;  // the next look asks again
+    problem = error;
+  }
+  if (!here(mine) || mine.run !== run) return;
+  mine.run = null;
+  await caughtUp(mine);
+  if (!problem || !here(mine)) return;
+  if (!run.isIn(mine.history)) run.unsent(problem);
+  failed(mine, problem, run.hasBegun, () => {});
 }
 
 /** Follows the end of what is being said, until somebody scrolls away. */
@@ -308,7 +388,7 @@ function failed(mine, error, started, again) {
   const isStored = mine.history.items.length && !isAnswer(mine.history.items.at(-1)) && !mine.pending && phase === "idle";
   if (started && isStored) {
     removeCards("note");
-    actions.push(button("Continue", () => request(mine, "", { continue: true }), "primary"));
+    actions.push(goOn(mine));
   } else if (!started && canRepeat(error) && !mine.pending) {
     actions.push(button("Try again", () => message.value.trim() ? $("composer").requestSubmit() : again(), "primary"));
   }
@@ -320,27 +400,35 @@ function send(text) {
   const mine = conversation;
   const parts = attachments.take();
   const content = parts.length ? [...(text ? [{ type: "input_text", text }] : []), ...parts] : text;
+  const isLong = long.isChosen();
+  const payload = isLong ? { message: content, durable: true } : { message: content };
   // What was not known to arrive is sent again under the same key, so that it is answered once.
-  const same = JSON.stringify(mine.returned?.content) === JSON.stringify(content);
+  const same = JSON.stringify(mine.returned?.payload) === JSON.stringify(payload);
   const key = same ? mine.returned.key : api.newId();
   mine.returned = null;
   message.value = "";
-  const unsent = () => {
-    mine.returned = { content, key };
+  long.choose(false);
+  const unsent = (problem) => {
+    if (!problem || canRepeat(problem)) mine.returned = { payload, key };
     message.value ||= text;
     attachments.giveBack(parts);
+    long.choose(isLong);
   };
-  request(mine, "", { message: content }, { key, user: userNode(text, parts), unsent });
+  request(mine, "", payload, { key, user: userNode(text, parts), unsent });
 }
 
 async function stop() {
   const mine = conversation;
+  const { run, pending } = mine, decided = phase === "long" && pending;
   mine.request?.abort();
   $("stop").disabled = true;
   try {
-    await api.stop(mine.id);
+    await (decided ? api.discard(mine.id, pending.run_id) : api.stop(mine.id));
     say("Stopped.");
+    mine.run = null;
+    if (run && !run.hasBegun) run.unsent();
     if (here(mine) && !mine.request) await update(mine);
+    tell(mine);
   } catch (error) {
     if (here(mine)) addCard("failed", ...explain(error), [], "alert");
   } finally {
@@ -514,7 +602,8 @@ list.start({
     if (id === conversation.id) startNew();
   },
 });
-attachments.start((notice) => { if (phase === "idle") $("hint").textContent = notice || HINTS.idle; });
+attachments.start((notice) => { if (phase === "idle") notice ? $("hint").textContent = notice : showHint(); });
+long.start(() => { if (phase === "idle") showHint(); });
 $("ideas").append(...IDEAS.map((idea) => button(idea, () => { message.value = idea; message.focus(); })));
 await markdown.load();
 try {

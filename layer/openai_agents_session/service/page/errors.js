@@ -40,6 +40,18 @@ export function explain(error, started = false) {
     `${sentence(error.message)}${advice}${wait}${status >= 500 && !advice ? " What was stored before is safe." : ""}`];
 }
 
+const ENDINGS = {
+  abandoned: "It was stopped, or given up. What was done is stored.",
+  output_blocked: "The answer was blocked.",
+  max_turns: "The agent came to no end. What was done is stored.",
+  context_full: "The conversation is too long for the model. Start a new one, or fork this one further up.",
+  failed: "The run failed, and was given up. What was done is stored.",
+};
+
+/** A headline and a text for a message without an answer, by how its turn ended. */
+export const ending = (outcome) => ["This message has no answer",
+  ENDINGS[outcome] || "It was stopped, or something went wrong on the way. What was done is stored."];
+
 /** Whether the same request can have another outcome. */
 export const canRepeat = (error) => !(error instanceof Refused) || (error.status === 409 && error.body.retry_after)
   || [429, 502, 503, 504].includes(error.status);
