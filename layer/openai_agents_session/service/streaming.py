@@ -11,8 +11,9 @@ A POST that accepts ``text/event-stream`` is answered by these, everything else 
     error           {"status", "error", ...}          in place of done
 
 What is refused before the agent is at work has its HTTP status. So has what is answered of a durable run, which goes on
-elsewhere. Comments keep the connection open while nothing happens. On Lambda this runs behind the Lambda Web Adapter, which turns invocations into HTTP requests; on any other
-machine it is a plain web server. The request is served by `AgentService.serve`, as the other function's are.
+elsewhere. Comments keep the connection open while nothing happens. On Lambda this runs behind the Lambda Web Adapter,
+which turns invocations into HTTP requests; on any other machine it is a plain web server. The request is served by
+`AgentService.serve`, as the other function's are.
 
 **A client that goes away** changes nothing: the turn goes on to its end or its deadline, and what it brings is stored.
 Where the environment is frozen or ended before that, the lease runs out and the next turn puts the history in order.
