@@ -81,9 +81,14 @@ def plays(page: Page, *answers: dict[str, Any]) -> Script:
     return script
 
 
+def chooses_long(page: Page) -> None:
+    page.one("#long").click()
+    assert page.one("#long input").is_selected()
+
+
 def begins(page: Page, text: str) -> None:
     """Send a message as a long run, and wait until it is under way."""
-    page.press("Long run")
+    chooses_long(page)
     page.send(text)
     is_under_way(page)
 
@@ -155,7 +160,7 @@ def test_a_long_run_waits_for_a_decision_and_any_browser_follows_it(page: Page) 
 def test_a_run_that_waits_is_discarded(page: Page) -> None:
     """Discard runs nothing, and the next message is answered at once."""
     plays(page, REFUND).let()
-    page.press("Long run")
+    chooses_long(page)
     page.send("Refund it.")
     page.sees("May the agent call issue_refund?", ".ask")
     page.press("Discard the whole step")
@@ -190,7 +195,7 @@ def test_stop_gives_a_long_run_up(page: Page, is_reloaded: bool) -> None:
 def test_a_run_that_fails_says_why(page: Page) -> None:
     """An alert says that the run failed; after a reload it is still said that the message has no answer, and why."""
     page.model.refuse = True
-    page.press("Long run")
+    chooses_long(page)
     page.send("Hello")
     page.sees("The run failed, and was given up", ".failed [role=alert]")
     page.driver.refresh()
@@ -214,7 +219,7 @@ def test_a_message_that_was_not_known_to_arrive_is_one_run(page: Page) -> None:
         "};"
     )
     script = plays(page, says("Once."))
-    page.press("Long run")
+    chooses_long(page)
     page.send("Hello")
     page.sees("The connection was lost", ".failed [role=alert]")
     assert page.one("#message").get_attribute("value") == "Hello"
@@ -241,7 +246,7 @@ def test_a_run_that_never_begins_is_told_after_a_minute(
 
     durable.kill()
     monkeypatch.setattr(durable.environments, "_new", broken)
-    page.press("Long run")
+    chooses_long(page)
     page.send("Hello")
     page.sees("The long run is starting", ".waits")
     assert page.said == ["Hello"]
@@ -250,8 +255,7 @@ def test_a_run_that_never_begins_is_told_after_a_minute(
     page.sees("The run has not begun", ".note [role=status]")
     assert page.said == ["Hello"]
     page.press("Stop")
-    page.settles()
-    assert page.said == []
+    assert page.until(lambda: page.said == [] and not page.all(".waits"))
     assert page.one("#message").get_attribute("value") == "Hello"
     assert page.one("#long input").is_selected()
 
@@ -279,15 +283,14 @@ def test_a_run_that_stands_still_is_told_and_can_be_given_up(
     assert state(page)["state"] == "idle"
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_nobody_is_kept_out_of_a_long_run(page: Page, axe: str, width: int, scheme: str) -> None:
     """The choice, a run under way, one that waits and one that failed: axe-core finds nothing, and nothing scrolls."""
     page.resize(width, 820, scheme)
-    page.press("Long run")
+    chooses_long(page)
     page.one("#message").send_keys("Compare the last three invoices of all customers.")
     assert barriers(page, axe) == []
-    script = plays(page, SUM, REFUND)
+    script = plays(page, SUM, REFUND, says("Refused."))
     page.one("#message").send_keys(Keys.ENTER)
     is_under_way(page)
     script.let(0)
@@ -299,6 +302,7 @@ def test_nobody_is_kept_out_of_a_long_run(page: Page, axe: str, width: int, sche
     page.sees("May the agent call issue_refund?", ".ask")
     assert barriers(page, axe) == []
     page.model.refuse = True
+    script.let()
     page.press("Approve issue_refund")
     page.sees("The run failed, and was given up", ".failed")
     assert barriers(page, axe) == []
