@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import boto3
 import pytest
 from selenium.webdriver.common.keys import Keys
 
@@ -21,8 +22,8 @@ from tools.emulation.rie import Emulator
 from tools.emulation.streaming_model import StreamingModel
 from tools.page import serving
 
+KEYS = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
 MINUTE_LATER = "const now = Date.now; Date.now = () => now() + 61_000;"
-OFFLINE = {"offline": True, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
 SUM = calls("calculate", "call_sum", expression="6 * 7")
 REFUND = calls("issue_refund", "call_refund", order="A-1", amount=19.9)
 
@@ -98,6 +99,13 @@ def is_under_way(page: Page) -> None:
     assert page.hint.startswith("A long run is under way"), page.hint
 
 
+def has_ended(durable: DurableLambda) -> bool:
+    """Whether the execution that was started last is over."""
+    arn = list(durable._executions._started.values())[-1][1]
+    client = boto3.client("lambda", "us-east-1", endpoint_url=durable.url, **KEYS)
+    return client.get_durable_execution(DurableExecutionArn=arn)["Status"] == "FAILED"
+
+
 def state(page: Page) -> dict[str, Any]:
     answer: dict[str, Any] = page.client.get(path_of(page.session_id))
     return answer
@@ -108,7 +116,7 @@ def test_a_long_run_is_shown_step_by_step_to_its_answer(page: Page) -> None:
     script = plays(page, SUM, says("It is 42."))
     assert page.one("#long input").accessible_name == "Long run"
     page.one("#long input").send_keys(Keys.SPACE)
-    assert page.hint.startswith("A long run goes on without this page")
+    assert page.hint == "It goes on when you close this page."
     page.send("What is 6 * 7?")
     is_under_way(page)
     assert page.said == ["What is 6 * 7?"]
@@ -171,8 +179,8 @@ def test_a_run_that_waits_is_discarded(page: Page) -> None:
 
 
 @pytest.mark.parametrize("is_reloaded", [False, True])
-def test_stop_gives_a_long_run_up(page: Page, is_reloaded: bool) -> None:
-    """Stopped by who began it or by another, a run does not go on, and the message can be answered again."""
+def test_stop_gives_a_long_run_up(page: Page, durable: DurableLambda, is_reloaded: bool) -> None:
+    """Stopped by who began it or by another, a run ends, and the message can be answered again."""
     script = plays(page, SUM, says("It is 42."))
     begins(page, "What is 6 * 7?")
     script.let(0)
@@ -189,7 +197,9 @@ def test_stop_gives_a_long_run_up(page: Page, is_reloaded: bool) -> None:
     page.press("Answer again")
     page.sees("Forty-two.", ".assistant")
     page.settles()
+    assert page.until(lambda: has_ended(durable))
     assert page.said == ["What is 6 * 7?", "Forty-two."]
+    assert len(state(page)["items"]) == 2
 
 
 def test_a_run_that_fails_says_why(page: Page) -> None:
@@ -239,7 +249,7 @@ def test_a_message_that_was_not_known_to_arrive_is_one_run(page: Page) -> None:
 def test_a_run_that_never_begins_is_told_after_a_minute(
     page: Page, durable: DurableLambda, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The question stays, the page says what can be done, and Stop puts the message back under its key."""
+    """The question stays, the page says what can be done, and Stop puts the message back."""
 
     def broken() -> Emulator:
         raise RuntimeError("the function does not start")
@@ -248,6 +258,10 @@ def test_a_run_that_never_begins_is_told_after_a_minute(
     monkeypatch.setattr(durable.environments, "_new", broken)
     chooses_long(page)
     page.send("Hello")
+    page.sees("The long run is starting", ".waits")
+    page.press("New conversation")
+    assert page.until(lambda: page.said == [])
+    page.driver.back()
     page.sees("The long run is starting", ".waits")
     assert page.said == ["Hello"]
     assert page.all(".note") == []

@@ -25,24 +25,28 @@ const NEAR = 120;                     // pixels from the end that count as being
 
 const HINTS = {
   loading: "Loading the conversation …",
-  idle: "Enter sends, Shift+Enter starts a new line.",
-  chosen: "A long run goes on without this page. Its steps are shown when they are done.",
+  idle: "Enter sends, Shift+Enter adds a line.",
+  chosen: "It goes on when you close this page.",
   sending: "Sending …",
   waited: "Waiting. This conversation may be busy in another window …",
   working: "The agent is at work … Esc stops it.",
   elsewhere: "The agent is at work in another window …",
   starting: "The long run is starting … Esc stops it.",
   long: "A long run is under way … Esc stops it.",
-  asking: "Decide on the call above before you go on.",
+  asking: "Decide on the call above first.",
 };
 const BUSY = new Set(["loading", "sending", "waited", "working"]);
 const LONG = new Set(["starting", "long"]);
 const AT_WORK = new Set(["sending", "waited", "working", "elsewhere", ...LONG]);
-const UNDER_WAY = "The agent is at work. You can close this page: the run goes on, and what it brings is kept here.";
+const WAITS = {
+  starting: "The long run is starting. Keep this page open until it has begun.",
+  long: "The agent is at work. You can close this page: the run goes on, and what it brings is kept here.",
+};
 
 const log = $("log"), message = $("message"), scroller = $("scroll");
 const channel = "BroadcastChannel" in window ? new BroadcastChannel("conversations") : { postMessage() {} };
 const turns = new Turns(log, { edit, again, fork });
+const runs = new Map();  // session id -> the long run that this page has asked for
 
 let conversation = nothing("");
 let phase = "loading";
@@ -50,7 +54,7 @@ let phase = "loading";
 function nothing(id) {
   return {
     id, history: new History(), seen: "", title: null, pending: null, live: null, request: null, returned: null,
-    state: "idle", run: null, pace: new long.Pace(),
+    state: "idle", run: runs.get(id) || null, pace: new long.Pace(),
   };
 }
 
@@ -170,7 +174,7 @@ function settle(mine, page, pending) {
     showLong(mine, "long");
     return askAgain(mine);
   }
-  mine.run = null;
+  expect(mine, null);
   setPhase("idle");
   const last = mine.history.items.at(-1);
   if (last && (page.state === "unfinished" || isUser(last) || !isAnswer(last))) {
@@ -198,11 +202,10 @@ function showElsewhere(mine) {
 }
 
 function showLong(mine, next) {
-  const words = next === "long" ? UNDER_WAY : HINTS.starting;
-  if (phase !== next) say(words);
+  if (phase !== next) say(WAITS[next]);
   setPhase(next);
-  mine.live ??= new Live(turns, log, null, () => {});
-  keepingPlace(() => mine.live.waits(words));
+  mine.live ??= new Live(turns, log, next === "starting" ? mine.run.user : null, () => {});
+  keepingPlace(() => mine.live.waits(WAITS[next]));
   look(mine.pace.next());
 }
 
@@ -331,13 +334,18 @@ async function request(mine, rest, payload, { key = api.newId(), user = null, un
   mine.request = null;
   tell(mine);
   if (!here(mine)) return;
-  if (told?.durable && payload.durable) mine.run = new long.Run({ payload, key, unsent }, mine.history.total);
+  if (told?.durable && payload.durable) expect(mine, new long.Run({ payload, key, user, unsent }, mine.history.total));
   else live.end();
   if (problem && !started && !stopped) { live.remove(); unsent(problem); }
   await caughtUp(mine);
   if (!here(mine)) return;
   if (problem && !stopped) failed(mine, problem, started, () => request(mine, rest, payload, { key, user, unsent }));
   if (!mine.pending) message.focus({ preventScroll: true });
+}
+
+function expect(mine, run) {
+  mine.run = run;
+  if (run) runs.set(mine.id, run); else runs.delete(mine.id);
 }
 
 /** Asks once more for what a long run was asked for: it tells how it stands with it, or why nothing came of it. */
@@ -352,7 +360,7 @@ async function askAgain(mine) {
     problem = error;
   }
   if (!here(mine) || mine.run !== run) return;
-  mine.run = null;
+  expect(mine, null);
   await caughtUp(mine);
   if (!problem || !here(mine)) return;
   if (!run.isIn(mine.history)) run.unsent(problem);
@@ -409,7 +417,7 @@ function send(text) {
   message.value = "";
   long.choose(false);
   const unsent = (problem) => {
-    if (!problem || canRepeat(problem)) mine.returned = { payload, key };
+    if (!problem || canRepeat(problem)) conversation.returned = { payload, key };
     message.value ||= text;
     attachments.giveBack(parts);
     long.choose(isLong);
@@ -425,8 +433,8 @@ async function stop() {
   try {
     await (decided ? api.discard(mine.id, pending.run_id) : api.stop(mine.id));
     say("Stopped.");
-    mine.run = null;
-    if (run && !run.hasBegun) run.unsent();
+    expect(mine, null);
+    if (here(mine) && run && !run.hasBegun) run.unsent();
     if (here(mine) && !mine.request) await update(mine);
     tell(mine);
   } catch (error) {

@@ -10,13 +10,14 @@ const HEADLINES = {
 
 const ADVICE = {
   context_full: "Start a new conversation, or fork this one further up.",
-  max_turns: "Continue lets the agent go on from where it stopped.",
+  max_turns: "Continue, where that is offered, lets it go on from there. Or ask for less at a time.",
   input_blocked: "Say it in other words: the message was not kept.",
   output_blocked: "Ask in other words.",
   tool_blocked: "Ask in other words.",
   no_key: "Whoever runs this service has to give it an API key.",
   key_rejected: "Whoever runs this service has to look at its API key.",
   quota_used_up: "Whoever runs this service has to look at the model's account.",
+  run_failed: "Answer again begins anew: its tools may run again.",
   run_not_resumable: "Discard it, or wait for a version of the agent that can go on with it.",
 };
 
@@ -49,8 +50,8 @@ const ENDINGS = {
 };
 
 /** A headline and a text for a message without an answer, by how its turn ended. */
-export const ending = (outcome) => ["This message has no answer",
-  ENDINGS[outcome] || "It was stopped, or something went wrong on the way. What was done is stored."];
+export const ending = (outcome) => ["This message has no answer", ENDINGS[outcome]
+  ? `${ENDINGS[outcome]} ${ADVICE.run_failed}` : "It was stopped, or something went wrong on the way. What was done is stored."];
 
 /** Whether the same request can have another outcome. */
 export const canRepeat = (error) => !(error instanceof Refused) || (error.status === 409 && error.body.retry_after)

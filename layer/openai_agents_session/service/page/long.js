@@ -51,9 +51,12 @@ export class Run {
   #total;
   #asked = Date.now();
 
-  /** `unsent` is called with the reason when nothing came of it; `total` is how many items there were before. */
-  constructor({ payload, key, unsent }, total) {
-    Object.assign(this, { payload, key, unsent });
+  /**
+   * `user` shows the message until it is stored; `unsent` is called, with the reason if there is one, when nothing came of
+   * it; `total` is how many items there were before.
+   */
+  constructor({ payload, key, user, unsent }, total) {
+    Object.assign(this, { payload, key, user, unsent });
     this.#total = total;
   }
 
