@@ -67,6 +67,18 @@ async def decide(
     await asyncio.to_thread(send or _sent_by_boto3, state["callback"], result)
 
 
+async def is_going_on(run: PendingRun) -> bool:
+    """Whether the execution of a durable run has not ended. Needs the permission ``lambda:GetDurableExecution``.
+
+    Args:
+        run: The run, as it waited or was claimed.
+    """
+    state = _state(run)
+    if state is None:
+        return False
+    return await asyncio.to_thread(_status_by_boto3, state["execution"]) == "RUNNING"
+
+
 async def give_up(run: PendingRun) -> None:
     """End the execution of a durable run that waited and was discarded: nobody decides on it any more.
 
@@ -88,6 +100,10 @@ def _sent_by_boto3(callback_id: str, result: bytes) -> None:
 def _failed_by_boto3(callback_id: str) -> None:
     error = {"ErrorType": "Discarded", "ErrorMessage": "the run was discarded"}
     _client().send_durable_execution_callback_failure(CallbackId=callback_id, Error=error)
+
+
+def _status_by_boto3(execution: str) -> str:
+    return str(_client().get_durable_execution(DurableExecutionArn=execution)["Status"])
 
 
 @cache

@@ -116,10 +116,21 @@ class DurableLambda(LocalServer):
         """Kill the function's environments; what they were at goes on in new ones."""
         self.environments.kill()
 
+    def forget(self) -> None:
+        """Forget every execution, as Lambda does some time after it has ended."""
+        with self._beginning:
+            if self._executions:
+                self._executions.close()
+            self._executions = None
+
+    @property
+    def running(self) -> int:
+        """How many executions have not ended: they work, or wait."""
+        return self._begun().running()
+
     def __exit__(self, *exception: object) -> None:
         """End the executions and the environments."""
-        if self._executions:
-            self._executions.close()
+        self.forget()
         self.environments.kill(closing=True)
         super().__exit__(*exception)
 

@@ -132,6 +132,10 @@ class Executions:
         kind = {"x-amzn-errortype": answer.body["Type"]} if answer.status_code >= 400 else {}
         return Answer(answer.status_code, answer.headers | kind, answer.body_to_bytes())
 
+    def running(self) -> int:
+        """How many executions have not ended."""
+        return sum(not self._executor.get_execution(arn).is_complete for _, arn in self._started.values())
+
     def close(self) -> None:
         """Invoke nothing any more."""
         self._executor.shutdown()

@@ -171,8 +171,9 @@ async def _decide_durably(call: Call, session: DynamoDBSession, run: PendingRun)
     """Send the decision to the run's execution, where it goes on."""
     _check_calls(call, run)
     calls = call.request.call_ids or tuple(pending.call_id for pending in run.approvals)
-    await durable_runs.decide(session, run.run_id, dict.fromkeys(calls, call.request.action == "approve"))
-    _count_decision(call)
+    await durable_runs.decide(session, run, dict.fromkeys(calls, call.request.action == "approve"))
+    if run.status == "pending":
+        _count_decision(call)
     return durable_runs.under_way(call)
 
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from .. import callbacks, environment
 from ..conversations import Conversation
+from ..errors import RunNotPendingError
 from ..turns import delivery_of, open_turn
 from .context import TurnContext
 from .errors import NotServedError, RequestError
@@ -96,20 +97,35 @@ def _invoke(function: str, name: str, event: bytes) -> None:
         raise _refusal(error.response["Error"]["Code"]) from error
 
 
-async def decide(session: DynamoDBSession, run_id: str, decisions: Mapping[str, bool]) -> None:
-    """Send decisions to the run's execution.
+async def decide(session: DynamoDBSession, run: PendingRun, decisions: Mapping[str, bool]) -> None:
+    """Send decisions to the run's execution. One that was sent before is not sent again where it goes on.
 
     Raises:
         RequestError: It has ended; or it cannot be reached.
+        RunNotPendingError: The run was decided on otherwise, or its time for that is over.
     """
     from botocore.exceptions import ClientError
 
     try:
-        await callbacks.decide(session, run_id, decisions)
+        await callbacks.decide(session, run.run_id, decisions)
     except ClientError as error:
         if (code := error.response["Error"]["Code"]) in _BUSY:
             raise _refusal(code) from error
-        raise RequestError(409, f"the run cannot go on, discard it: {code}", code="run_ended", run_id=run_id) from error
+        if not await _is_going_on(run):
+            reason = f"the run cannot go on, discard it: {code}"
+            raise RequestError(409, reason, code="run_ended", run_id=run.run_id) from error
+        if run.status == "pending":
+            raise RunNotPendingError(f"run {run.run_id!r} was decided on meanwhile, or not in time") from error
+
+
+async def _is_going_on(run: PendingRun) -> bool:
+    """Whether the execution of a run whose callback takes nothing (any more) still works on it."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        return await callbacks.is_going_on(run)
+    except (BotoCoreError, ClientError):  # it is forgotten; or nobody may ask, and the run can be discarded
+        return False
 
 
 async def give_up(run: PendingRun) -> None:
