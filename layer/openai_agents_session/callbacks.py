@@ -67,16 +67,19 @@ async def decide(
     await asyncio.to_thread(send or _sent_by_boto3, state["callback"], result)
 
 
-async def is_going_on(run: PendingRun) -> bool:
-    """Whether the execution of a durable run has not ended. Needs the permission ``lambda:GetDurableExecution``.
+async def is_running(execution: str) -> bool:
+    """Whether a durable execution has not ended. Needs the permission ``lambda:GetDurableExecution``.
 
     Args:
-        run: The run, as it waited or was claimed.
+        execution: Its ARN.
     """
+    return await asyncio.to_thread(_status_by_boto3, execution) == "RUNNING"
+
+
+def execution_of(run: PendingRun) -> str | None:
+    """The ARN of the execution that a run waits in; None for a run that is no durable one."""
     state = _state(run)
-    if state is None:
-        return False
-    return await asyncio.to_thread(_status_by_boto3, state["execution"]) == "RUNNING"
+    return state["execution"] if state else None
 
 
 async def give_up(run: PendingRun) -> None:

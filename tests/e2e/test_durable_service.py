@@ -14,7 +14,7 @@ import pytest
 
 from openai_agents_session.turn_journal import INTERRUPTED
 from tests.support.agent import until
-from tests.support.turns import TurnStage, ask, kinds, new_id, outputs
+from tests.support.turns import TurnStage, ask, kinds, new_id, outputs, said
 from tools.emulation.durable import DurableLambda
 from tools.emulation.rie import Emulator
 from tools.emulation.strict_script import by_turn, calls, says
@@ -143,6 +143,20 @@ def test_a_name_that_was_used_for_another_message_is_refused(front: Emulator, tu
     assert front.invoke(other).answer["status"] == 422
     assert front.invoke(ask(session_id, "Hello.", idempotency_key="k")).answer["status"] == 422
     assert len(turns.model.seen) == 1
+
+
+def test_a_session_that_is_busy_is_waited_for(front: Emulator, turns: TurnStage) -> None:
+    """Two durable runs of one session are both answered, one after the other, each its own message."""
+    turns.model.script = by_turn(calls("slow", seconds=1), says("Done."))
+    session_id = new_id()
+    requests = [durably(session_id, f"Do {name}.", idempotency_key=name) for name in ("a", "b")]
+    for request in requests:
+        assert front.invoke(request).answer["status"] == 202
+    assert [came_to(front, request)["answer"] for request in requests] == ["Done.", "Done."]
+    items = history(front, session_id)["items"]
+    assert kinds(items) == WHOLE * 2
+    assert sorted(said(items)) == ["Do a.", "Do b."]
+    assert turns.effects.of("slow") == 2
 
 
 def test_the_history_shows_what_a_run_has_done_so_far(front: Emulator, turns: TurnStage) -> None:
@@ -322,6 +336,38 @@ def test_a_run_that_is_killed_goes_on_in_another_environment(
     used = {"requests": 3, "input_tokens": 30, "output_tokens": 15, "total_tokens": 45}
     for usage in (answer["usage"]["turn"], answer["usage"]["session"], found["turns"][0]["usage"], listed["usage"]):
         assert {name: usage[name] for name in used} == used
+
+
+def test_a_run_whose_function_fails_again_and_again_is_told_as_ended(turns: TurnStage) -> None:
+    """An execution that ends without its turn is no run that goes on for ever: whoever asks is told so."""
+    turns.reset()
+
+    def broken() -> Emulator:
+        return turns.environment(handler="nonsense.handler")
+
+    with DurableLambda(broken) as failing, turns.environment(**failing.variables) as environment:
+        answer = came_to(environment, durably(session_id := new_id(), "Hello."))
+        assert (answer["status"], answer["code"]) == (409, "run_ended")
+        assert history(environment, session_id)["items"] == []
+        plain = environment.invoke(ask(session_id, "Hello.")).answer
+        assert plain["answer"] == "You said: Hello."
+
+
+def test_a_run_whose_execution_ended_in_the_middle_is_told_as_ended(
+    front: Emulator, durable: DurableLambda, turns: TurnStage
+) -> None:
+    """A turn that its execution left open is told as such once nobody works on it, and the session goes on."""
+    turns.model.script = PAYS
+    request = durably(session_id := new_id(), "Pay 3.")
+    front.invoke(request)
+    turns.effects.wait_for(1)
+    durable.stop()
+    assert front.invoke(request).answer["durable"] == "running"  # as far as can be known, until its time is over
+    assert front.invoke({"session_id": session_id, "action": "stop"}).answer["stopped"]
+    answer = came_to(front, request)
+    assert (answer["status"], answer["code"]) == (409, "run_ended")
+    assert turns.effects.of("pay") == 1
+    turns.assert_goes_on(front, session_id)
 
 
 def test_without_a_durable_function_a_durable_message_is_refused(turns: TurnStage) -> None:

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
 from selenium.webdriver.common.keys import Keys
 
@@ -22,7 +21,6 @@ from tools.emulation.rie import Emulator
 from tools.emulation.streaming_model import StreamingModel
 from tools.page import serving
 
-KEYS = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
 MINUTE_LATER = "const now = Date.now; Date.now = () => now() + 61_000;"
 SUM = calls("calculate", "call_sum", expression="6 * 7")
 REFUND = calls("issue_refund", "call_refund", order="A-1", amount=19.9)
@@ -75,6 +73,18 @@ def page_url(
         yield running
 
 
+@pytest.fixture(autouse=True)
+def _nothing_is_left(page: Page, durable: DurableLambda) -> Iterator[None]:
+    yield
+    if isinstance(page.model.reply, Script):
+        page.model.reply.let()
+    durable.forget()
+
+
+def never_starts() -> Emulator:
+    raise RuntimeError("the function does not start")
+
+
 def plays(page: Page, *answers: dict[str, Any]) -> Script:
     """Have the model answer these, each when it is let."""
     script = Script(*answers)
@@ -97,13 +107,6 @@ def begins(page: Page, text: str) -> None:
 def is_under_way(page: Page) -> None:
     page.sees("You can close this page", ".waits")
     assert page.hint.startswith("A long run is under way"), page.hint
-
-
-def has_ended(durable: DurableLambda) -> bool:
-    """Whether the execution that was started last is over."""
-    arn = list(durable._executions._started.values())[-1][1]
-    client = boto3.client("lambda", "us-east-1", endpoint_url=durable.url, **KEYS)
-    return client.get_durable_execution(DurableExecutionArn=arn)["Status"] == "FAILED"
 
 
 def state(page: Page) -> dict[str, Any]:
@@ -197,7 +200,7 @@ def test_stop_gives_a_long_run_up(page: Page, durable: DurableLambda, is_reloade
     page.press("Answer again")
     page.sees("Forty-two.", ".assistant")
     page.settles()
-    assert page.until(lambda: has_ended(durable))
+    assert page.until(lambda: durable.running == 0)
     assert page.said == ["What is 6 * 7?", "Forty-two."]
     assert len(state(page)["items"]) == 2
 
@@ -246,16 +249,36 @@ def test_a_message_that_was_not_known_to_arrive_is_one_run(page: Page) -> None:
     assert len(page.model.seen) == 1
 
 
-def test_a_run_that_never_begins_is_told_after_a_minute(
+def test_a_run_that_cannot_begin_gives_its_message_back(
     page: Page, durable: DurableLambda, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The question stays, the page says what can be done, and Stop puts the message back."""
+    """Where the execution has ended before the turn began, an alert says so, and the message can be sent again."""
+    durable.kill()
+    with monkeypatch.context() as broken:
+        broken.setattr(durable.environments, "_new", never_starts)
+        chooses_long(page)
+        page.send("Hello")
+        page.sees("The long run has ended without an answer", ".failed [role=alert]")
+    assert page.said == []
+    assert page.one("#message").get_attribute("value") == "Hello"
+    assert page.one("#long input").is_selected()
+    page.one("#send").click()
+    page.sees("You said: Hello", ".assistant")
+    assert page.said == ["Hello", "You said: Hello"]
 
-    def broken() -> Emulator:
-        raise RuntimeError("the function does not start")
+
+def test_a_run_that_does_not_begin_is_told_after_a_minute(
+    page: Page, durable: DurableLambda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The question stays, also where one looks elsewhere; the page says what can be done; Stop puts it back."""
+    is_over = threading.Event()
+
+    def waits() -> Emulator:
+        is_over.wait(60)
+        return never_starts()
 
     durable.kill()
-    monkeypatch.setattr(durable.environments, "_new", broken)
+    monkeypatch.setattr(durable.environments, "_new", waits)
     chooses_long(page)
     page.send("Hello")
     page.sees("The long run is starting", ".waits")
@@ -272,6 +295,27 @@ def test_a_run_that_never_begins_is_told_after_a_minute(
     assert page.until(lambda: page.said == [] and not page.all(".waits"))
     assert page.one("#message").get_attribute("value") == "Hello"
     assert page.one("#long input").is_selected()
+    is_over.set()
+
+
+def test_a_run_whose_execution_has_ended_can_be_continued(
+    page: Page, durable: DurableLambda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that nobody will go on with says so, and Continue brings the answer from what it has stored."""
+    script = plays(page, SUM, says("It is 42."))
+    begins(page, "What is 6 * 7?")
+    script.let(0)
+    page.sees("calculate", ".tool")
+    monkeypatch.setattr(durable.environments, "_new", never_starts)
+    durable.kill()
+    page.do(lambda session: Conversation(session).stop())  # its lease would run out by itself, in a minute
+    page.sees("The long run has ended without an answer", ".failed [role=alert]")
+    script.let()
+    page.press("Continue")
+    page.sees("It is 42.", ".assistant")
+    page.settles()
+    assert page.said == ["What is 6 * 7?", "It is 42."]
+    assert page.texts(".tool .state") == ["done"]
 
 
 def test_a_run_that_stands_still_is_told_and_can_be_given_up(
@@ -279,12 +323,9 @@ def test_a_run_that_stands_still_is_told_and_can_be_given_up(
 ) -> None:
     """Where nobody works on a run any more the page says so after a minute, and Stop ends it for good."""
 
-    def broken() -> Emulator:
-        raise RuntimeError("the function does not start")
-
     script = plays(page, says("Too late."))
     begins(page, "Hello")
-    monkeypatch.setattr(durable.environments, "_new", broken)
+    monkeypatch.setattr(durable.environments, "_new", never_starts)
     durable.kill()
     page.do(lambda session: Conversation(session).stop())  # its lease would run out by itself, in a minute
     page.driver.refresh()

@@ -116,6 +116,11 @@ class DurableLambda(LocalServer):
         """Kill the function's environments; what they were at goes on in new ones."""
         self.environments.kill()
 
+    def stop(self) -> None:
+        """End every execution in the middle, with its environment."""
+        self._begun().stop()
+        self.kill()
+
     def forget(self) -> None:
         """Forget every execution, as Lambda does some time after it has ended."""
         with self._beginning:

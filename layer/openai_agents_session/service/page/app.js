@@ -54,7 +54,7 @@ let phase = "loading";
 function nothing(id) {
   return {
     id, history: new History(), seen: "", title: null, pending: null, live: null, request: null, returned: null,
-    state: "idle", run: runs.get(id) || null, pace: new long.Pace(),
+    state: "idle", run: runs.get(id) || null, hasEnded: false, pace: new long.Pace(),
   };
 }
 
@@ -167,7 +167,7 @@ const stampOf = ({ total, updated_at: at, state, title }) => JSON.stringify([tot
 function settle(mine, page, pending) {
   mine.pending = pending;
   if (mine.run && !mine.run.hasBegun) return showLong(mine, "starting");
-  if (page.durable_run || (pending && pending.status !== "pending" && page.durable)) return showLong(mine, "long");
+  if ((page.durable_run && !mine.hasEnded) || (pending && pending.status !== "pending" && page.durable)) return showLong(mine, "long");
   if (page.state === "running") return showElsewhere(mine);
   if (pending) return ask(mine, pending);
   if (mine.run && !mine.run.isAnsweredIn(mine.history)) {
@@ -281,9 +281,9 @@ async function lookNow() {
   look(LONG.has(phase) ? conversation.pace.next() : phase === "elsewhere" ? LOOK_SOON_MS : LOOK_MS);
 }
 
-/** Of a run that is nowhere to be seen it is asked whether it was refused; of one that stands still it is said. */
+/** Of a run that nobody works on it is asked whether it has ended; that it stands still is said. */
 async function nothingNew(mine) {
-  if (LONG.has(phase) && mine.state === "idle" && mine.run?.isToBeAsked()) await askAgain(mine);
+  if (LONG.has(phase) && mine.state !== "running" && mine.run?.isToBeAsked()) await askAgain(mine);
   if (!here(mine) || !LONG.has(phase) || !mine.pace.isQuiet || mine.state === "running") return;
   if (!log.querySelector(".card.note")) addCard("note", ...long.quiet(phase === "long"), [], "status");
 }
@@ -345,10 +345,11 @@ async function request(mine, rest, payload, { key = api.newId(), user = null, un
 
 function expect(mine, run) {
   mine.run = run;
+  mine.hasEnded = false;
   if (run) runs.set(mine.id, run); else runs.delete(mine.id);
 }
 
-/** Asks once more for what a long run was asked for: it tells how it stands with it, or why nothing came of it. */
+/** Asks once more for what a long run was asked for: it tells how that stands, or why nothing came of it. */
 async function askAgain(mine) {
   const { run } = mine;
   let problem = null;
@@ -361,6 +362,7 @@ async function askAgain(mine) {
   }
   if (!here(mine) || mine.run !== run) return;
   expect(mine, null);
+  mine.hasEnded = problem !== null;
   await caughtUp(mine);
   if (!problem || !here(mine)) return;
   if (!run.isIn(mine.history)) run.unsent(problem);
