@@ -7,6 +7,7 @@ callback, an error. Deaths are in test_durable_kill.py.
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -54,6 +55,8 @@ class Stage:
         told: Keyword arguments of ``durable.run``.
         ahead_seconds: How far the clock of the function and of the test is ahead.
         invocations: How often the function was invoked.
+        alone: Held by who uses the environment: Lambda gives one no second invocation before the first has returned,
+            while AWS's runner begins one as soon as what the first waits for has come.
     """
 
     environment: ExecutionEnvironment
@@ -63,6 +66,7 @@ class Stage:
     ttl_seconds: int | None = None
     ahead_seconds: float = 0.0
     invocations: int = 0
+    alone: threading.RLock = field(default_factory=threading.RLock)
 
     def session(self) -> DynamoDBSession:
         """The session."""
@@ -72,12 +76,13 @@ class Stage:
 
     def do(self, work: Callable[[DynamoDBSession], Awaitable[T]]) -> T:
         """Do something to the session, between invocations."""
-        session = self.session()
+        with self.alone:
+            session = self.session()
 
-        async def done() -> T:
-            return await work(session)
+            async def done() -> T:
+                return await work(session)
 
-        return self.environment.run(done())
+            return self.environment.run(done())
 
     def history(self) -> list[Any]:
         """The session's items."""
@@ -92,7 +97,11 @@ class Stage:
             told = {"environment": self.environment, "session": self.session()} | self.told
             return durable.run(context, self.agent(), event["message"], **told).to_dict()
 
-        return handler
+        def invoked(event: Any, context: Any) -> Any:
+            with self.alone:
+                return handler(event, context)
+
+        return invoked
 
     def played(self, message: str = "Go.") -> Any:
         """A run from its beginning to its end: the answer. Raises what ended it."""

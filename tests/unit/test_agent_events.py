@@ -50,6 +50,7 @@ EXPECTED = {
     "first_turn": Request("message", "ada-lovelace", "Hello, my name is Ada."),
     "tool_turn": Request("message", "ada-lovelace", "What is 17.5 * 2340 / 100?"),
     "image_turn": Request("message", "ada-lovelace", load("image_turn")["message"]),
+    "durable": Request("message", "ada-lovelace", "What is 17.5 * 2340 / 100?", durable=True),
     "follow_up": Request("message", "ada-lovelace", "What is my name?"),
     "recall": Request("message", "ada-lovelace", "What did I say first?"),
     "history": Request("history", "ada-lovelace", limit=20),
