@@ -128,7 +128,8 @@ class AgentService:
 
     def _owner_of(self, settings: ServiceSettings, event: Mapping[str, Any]) -> str | None:
         """Who sends an HTTP event."""
-        return caller(event, settings.owner_claims) if self.setup.owner_of is None else self.setup.owner_of(event)
+        known = caller(event, settings.owner_claims) if self.setup.owner_of is None else self.setup.owner_of(event)
+        return known or None
 
     def _handle(self, event: Any, context: LambdaContext) -> dict[str, Any]:
         """Serve one request, or messages that nobody waits for."""
