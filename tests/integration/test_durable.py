@@ -6,6 +6,7 @@ callback, an error. Deaths are in test_durable_kill.py.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
@@ -450,6 +451,30 @@ def test_an_invocation_without_time_goes_on_in_another(stage: Stage) -> None:
         assert ended(service, service.run_async(input='{"message": "Go."}'))["answer"] == "All is done."
     assert stage.invocations > 1
     assert set(stage.ledger.counts.values()) == {1}
+
+
+def test_a_model_that_hangs_is_given_up_before_the_invocation_is_over(stage: Stage) -> None:
+    """The invocation does not fail: the model is asked again in another one."""
+    hanging = iter([True])
+
+    class Hanging(LedgerModel):
+        async def get_response(self, *arguments: Any, **named: Any) -> Any:
+            if next(hanging, False):
+                await asyncio.Event().wait()
+            return await super().get_response(*arguments, **named)
+
+    class Brief:
+        aws_request_id = "request"
+
+        def get_remaining_time_in_millis(self) -> int:
+            return 4_000
+
+    stage.agent = lambda: Agent(name="hanging", model=Hanging(stage.ledger, ["At last."]))
+    stage.told["options"] = durable.DurableOptions(reserve_seconds=0)
+    handler = stage.handler()
+    with service_for(lambda event, _: handler(event, Brief())) as service:
+        assert ended(service, service.run_async(input='{"message": "Go."}'))["answer"] == "At last."
+    assert stage.invocations == 2
 
 
 def test_a_model_that_fails_is_asked_again_later(stage: Stage) -> None:
