@@ -29,6 +29,7 @@ from tools.conversation import (
     show_stored,
 )
 from tools.emulation import rie
+from tools.following import DurableRun
 from tools.local_stack import LocalStack
 
 try:
@@ -40,10 +41,12 @@ HELP = """\
   /history        the conversation so far
   /session ID     go to another conversation, old or new
   /sessions       the conversations in the table
+  /durable TEXT   say it to a durable run and follow that; Ctrl-C leaves it, /durable follows it again
   /approve        let the agent do what waits for approval
   /reject         don't
+  /discard        give up what waits, whatever it is
   /clear          forget this conversation
-  /cold           kill the execution environment; the next turn starts another
+  /cold           kill the execution environments; the next turn starts another, a durable run goes on in another
   /table          what the table holds
   /cost           what the requests to the table cost since the start
   /quit           leave; the conversations are kept"""
@@ -66,12 +69,15 @@ class Chat:
         self._store = store
         self._environment: rie.Emulator | None = None
         self._turns = 0
+        self._durable: dict[str, DurableRun] = {}
         self._commands: dict[str, Callable[[str], None]] = {
             "/history": lambda _: self.history(),
             "/session": self.go_to,
             "/sessions": lambda _: console.print("\n".join(f"  {known}" for known in self.sessions()) or "  none yet"),
+            "/durable": self.send_durably,
             "/approve": lambda _: self.decide("approve"),
             "/reject": lambda _: self.decide("reject"),
+            "/discard": lambda _: self.decide("discard"),
             "/clear": lambda _: self.clear(),
             "/cold": lambda _: self.cool(),
             "/table": lambda _: show_stored(self._stack.items()),
@@ -104,13 +110,35 @@ class Chat:
         save(self._stack.items(), self._store)
         show_answer(answer, DECIDING)
 
+    def send_durably(self, message: str) -> None:
+        """Have a message answered by a durable run, and show what it does; without a message, that of the last one."""
+        if message:
+            self._durable[self.session_id] = DurableRun(self._invoke, self.session_id, message)
+            self._turns += 1
+        if self.session_id in self._durable:
+            self.follow()
+        else:
+            console.print("  [dim]there is no durable run here to follow[/]")
+
+    def follow(self) -> None:
+        """Show what this conversation's durable run does, until it ends, waits, or somebody presses Ctrl-C."""
+        with interrupts.noted() as noted:
+            answer = self._durable[self.session_id].follow(DECIDING, noted.is_set)
+        save(self._stack.items(), self._store)
+        if answer is None:
+            console.print("  [dim]it goes on without you; /durable follows it again[/]")
+
     def decide(self, decision: str) -> None:
-        """Approve or reject what waits in this conversation, and show what comes of it."""
+        """Approve, reject or discard what waits in this conversation, and show what comes of it."""
         waiting = self._invoke({"session_id": self.session_id, "action": "approvals"})
         if run := waiting.get("pending"):
             waiting = self._invoke({"session_id": self.session_id, "action": decision, "run_id": run["run_id"]})
             save(self._stack.items(), self._store)
-        if waiting.get("pending", waiting):
+        if "durable" in waiting and self.session_id in self._durable:
+            self.follow()
+        elif waiting.get("discarded"):
+            console.print("  [dim]given up[/]")
+        elif waiting.get("pending", waiting):
             show_answer(waiting, DECIDING)
         else:
             console.print("  [dim]nothing waits for approval[/]")
@@ -139,10 +167,11 @@ class Chat:
             self.history()
 
     def cool(self) -> None:
-        """Kill the execution environment."""
+        """Kill the execution environment, and those of durable runs."""
         environment, self._environment = self._environment, None
         if environment:
             environment.kill()
+        self._stack.durable.kill()
 
     def sessions(self) -> list[str]:
         """The ids of the conversations in the table."""

@@ -1,7 +1,7 @@
 """A conversation over several invocations, each in a fresh execution environment (`make demo`), and a bad day.
 
 Between two turns the environment is killed and another started cold: what the agent remembers, it has from the table.
-On the bad day two environments get the same requests at once.
+On the bad day two environments get the same requests at once. A durable run has its environments killed in the middle.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from rich.text import Text
 from tools import interrupts, local_stack
 from tools.conversation import USER, announce, console, heading, say, show_answer, show_bill, show_stored
 from tools.emulation import rie
+from tools.following import DurableRun
 from tools.local_stack import LocalStack
 
 EVENTS = Path(__file__).resolve().parents[1] / "events"
@@ -44,7 +45,10 @@ def main() -> int:
             conclude(stack)
             if stack.model["MODEL_PROVIDER"] == "offline":  # others need not ask for the tool when they should
                 bad_day(stack)
-            conversations(stack)
+            with stack.environment() as environment:
+                conversations(environment)
+                if stack.model["MODEL_PROVIDER"] == "offline":  # others need not ask for the tool
+                    durable_run(stack, environment)
             advise()
     except (RuntimeError, rie.FunctionError) as error:
         console.print(Text.assemble(("the demo could not run: ", "bold red"), str(error)))
@@ -153,28 +157,63 @@ def decide_twice(at_once: Callable[[dict[str, Any]], list[dict[str, Any]]], appr
         show_answer(answer)
 
 
-def conversations(stack: LocalStack) -> None:
+def conversations(environment: rie.Emulator) -> None:
     """Fork a conversation, and list its owner's with what they used.
 
     Raises:
         rie.FunctionError: The function failed.
     """
-    with stack.environment() as environment:
 
-        def ask(name: str, **changes: Any) -> dict[str, Any]:
-            answer: dict[str, Any] = environment.invoke(_event(name) | {"owner": FRIEND} | changes).answer
+    def ask(name: str, **changes: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = environment.invoke(_event(name) | {"owner": FRIEND} | changes).answer
+        return answer
+
+    heading("conversations: one is forked, both go on, and their owner lists them")
+    with console.status("a cold start …"):
+        ask("first_turn")
+    copy = ask("fork", title="Another way")
+    if "session_id" in copy:
+        ask("tool_turn", session_id=copy["session_id"])
+    for found in ask("list").get("sessions", []):
+        used = found["usage"]
+        tokens = f"{used['total_tokens']} tokens in {_counted(used['requests'], 'model call')}"
+        say("listed", "dim", f"{found['title']}   {found['total']} items, {tokens}")
+
+
+def durable_run(stack: LocalStack, environment: rie.Emulator) -> None:
+    """Kill a durable run's environment when the model's first answer is kept, and again when the tool's output is.
+
+    Raises:
+        rie.FunctionError: The function that starts it failed.
+    """
+    left, killed = {"model 1": "the model's answer", "tool issue_refund": "the tool's output"}, []
+
+    def kill(operation: str, action: str) -> None:
+        name = next((each for each in left if f"/{each}" in operation), None)
+        if name and action == "SUCCEED":
+            killed.append(left.pop(name))
+            stack.durable.kill()
+
+    def ask(request: dict[str, Any]) -> dict[str, Any]:
+        with console.status("a durable run …"):
+            answer: dict[str, Any] = environment.invoke(request).answer
             return answer
 
-        heading("conversations: one is forked, both go on, and their owner lists them")
-        with console.status("a cold start …"):
-            ask("first_turn")
-        copy = ask("fork", title="Another way")
-        if "session_id" in copy:
-            ask("tool_turn", session_id=copy["session_id"])
-        for found in ask("list").get("sessions", []):
-            used = found["usage"]
-            tokens = f"{used['total_tokens']} tokens in {_counted(used['requests'], 'model call')}"
-            say("listed", "dim", f"{found['title']}   {found['total']} items, {tokens}")
+    heading("a durable run: it outlives its environments, which are killed in the middle")
+    stack.durable.told = kill
+    message = "Please refund 40 euros for order B-3."
+    say("you", USER, message)
+    run = DurableRun(ask, "durable", message)
+    answer = run.follow() or {}
+    if pending := answer.get("pending"):
+        say("you", USER, "approve")
+        ask({"session_id": "durable", "action": "approve", "run_id": pending["run_id"]})
+        run.follow()
+    told = " and ".join(killed)
+    say("killed", "bold red", f"{_counted(len(killed), 'environment')}, when {told} had been kept: the run went on")
+    log = stack.durable.environments.log
+    asked, refunds = log.count("model asked"), log.count("refund issued")
+    say("counted", "dim", f"{_counted(asked, 'model call')}, {_counted(refunds, 'refund')}")
 
 
 def _counted(number: int, what: str) -> str:

@@ -83,6 +83,17 @@ def deferred() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+@contextlib.contextmanager
+def noted() -> Iterator[threading.Event]:
+    """Take Ctrl-C, for the time of a with-block, as no more than a wish: the event is set, and nothing ends."""
+    event = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda *_: event.set())
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def kill_descendants() -> None:
     """Kill every process that descends from this one. Where there is no /proc, none is found."""
     while left := list(children()):

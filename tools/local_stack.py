@@ -5,8 +5,9 @@
             environment.invoke({"session_id": "ada", "message": "Hello"})
         stack.bill()                                   # what the requests to the table cost
 
-The function reaches the table, moto's, through a proxy that counts requests and capacity units. Nothing leaves this
-machine, except to the model's provider if a key is set.
+The function reaches the table, moto's, through a proxy that counts requests and capacity units. The durable function is
+there, too, and costs nothing before somebody starts a durable run. Nothing leaves this machine, except to the model's
+provider if a key is set.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import boto3
 from openai_agents_session.storage.table import INDEX, INDEX_DEFINITIONS
 from tools import interrupts
 from tools.emulation import engines, rie
+from tools.emulation.durable import DurableLambda
 from tools.emulation.meter import Bill
 
 if TYPE_CHECKING:
@@ -45,11 +47,13 @@ class LocalStack:
         endpoint_url: The table's, through the proxy that counts.
         table: A client of the table that is not counted.
         model: What the function is told about its model.
+        durable: Lambda's durable side, with the durable function.
     """
 
     endpoint_url: str
     table: Any
     model: Mapping[str, str]
+    durable: DurableLambda
 
     def variables(self) -> dict[str, str]:
         """The function's environment variables."""
@@ -59,13 +63,14 @@ class LocalStack:
             "AWS_ENDPOINT_URL_DYNAMODB": self.endpoint_url,
             "POWERTOOLS_SERVICE_NAME": "agent",
             "POWERTOOLS_METRICS_NAMESPACE": "OpenAIAgents",
+            **self.durable.variables,
             **self.model,
         }
 
-    def environment(self) -> rie.Emulator:
-        """A new execution environment of the function, not started yet."""
+    def environment(self, handler: str = "app.handler") -> rie.Emulator:
+        """A new execution environment of a function, not started yet."""
         folders = [rie.FUNCTION, rie.built_layer()]
-        return rie.Emulator("app.handler", folders, self.variables(), timeout_seconds=120)
+        return rie.Emulator(handler, folders, self.variables(), timeout_seconds=120)
 
     def bill(self) -> Bill:
         """What the function's requests to the table cost so far."""
@@ -100,7 +105,9 @@ def running(progress: Callable[[str], None] = lambda _: None) -> Iterator[LocalS
         with interrupts.deferred():  # a Ctrl-C must not end the table before what still needs it
             engine = started.enter_context(engines.start("moto"))
             endpoint_url = started.enter_context(_metered(engine.endpoint_url))
-        yield LocalStack(endpoint_url, new_tables(engine.endpoint_url), chosen_model())
+        durable = started.enter_context(DurableLambda(lambda: stack.environment("durable_app.handler")))
+        stack = LocalStack(endpoint_url, new_tables(engine.endpoint_url), chosen_model(), durable)
+        yield stack
 
 
 def chosen_model(environ: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from agents.items import TResponseInputItem, TResponseOutputItem, TResponseStreamEvent
 
 OFFLINE_WORD_SECONDS = 0.02
+
+logger = logging.getLogger("agent.offline")  # below the service's, whose name is that of the service
 
 
 class OfflineModel(Model):
@@ -72,6 +75,7 @@ _EXPRESSION = re.compile(r"[-(]*\d[\d\s.()]*(?:[-+*/%][-+*/%\d\s.()]*\d[\s)]*)+"
 
 
 def _reply(history: str | list[TResponseInputItem], tools: list[Tool]) -> TResponseOutputItem:
+    logger.info("model asked")  # by which calls are counted, also those of environments that were killed
     offered = {tool.name for tool in tools}
     items: list[Any] = [{"role": "user", "content": history}] if isinstance(history, str) else list(history)
     number = len(items)

@@ -67,6 +67,21 @@ async def decide(
     await asyncio.to_thread(send or _sent_by_boto3, state["callback"], result)
 
 
+async def is_running(execution: str) -> bool:
+    """Whether a durable execution has not ended. Needs the permission ``lambda:GetDurableExecution``.
+
+    Args:
+        execution: Its ARN.
+    """
+    return await asyncio.to_thread(_status_by_boto3, execution) == "RUNNING"
+
+
+def execution_of(run: PendingRun) -> str | None:
+    """The ARN of the execution that a run waits in; None for a run that is no durable one."""
+    state = _state(run)
+    return state["execution"] if state else None
+
+
 async def give_up(run: PendingRun) -> None:
     """End the execution of a durable run that waited and was discarded: nobody decides on it any more.
 
@@ -88,6 +103,10 @@ def _sent_by_boto3(callback_id: str, result: bytes) -> None:
 def _failed_by_boto3(callback_id: str) -> None:
     error = {"ErrorType": "Discarded", "ErrorMessage": "the run was discarded"}
     _client().send_durable_execution_callback_failure(CallbackId=callback_id, Error=error)
+
+
+def _status_by_boto3(execution: str) -> str:
+    return str(_client().get_durable_execution(DurableExecutionArn=execution)["Status"])
 
 
 @cache

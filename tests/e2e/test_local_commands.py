@@ -42,11 +42,14 @@ def test_the_demo_shows_a_conversation_that_survives_and_what_it_cost() -> None:
     assert "item ada-lovelace" in shown
     # A turn takes its lease with one write and ends with another; a tool without effects costs one more for its step.
     assert "9 GetItem, 9 PutItem" in shown
-    # The same request at once has the same answer, or is told that it is being served: whichever was quicker.
-    assert shown.count("needs approval") + shown.count("the same request is being served (status 409)") == 2
+    # The same request at once has the same answer, or is told that it is being served: whichever was quicker. Then the
+    # durable run asks, too.
+    assert shown.count("needs approval") + shown.count("the same request is being served (status 409)") == 2 + 1
     assert "no such run waits for a decision (status 409)" in shown
     assert "issue_refund ran once" in shown
     assert "mallory finds 0 items" in shown
+    assert "2 environments, when the model's answer and the tool's output had been kept" in shown
+    assert "2 model calls, 1 refund" in shown
     assert f"python     {rie.python_version()}" in shown
 
 
@@ -71,6 +74,23 @@ def test_what_waits_in_a_chat_is_approved_there_after_a_restart(tmp_path: Path) 
     shown = run("tools.chat", "ada", "--store", store, typed="/approve\n/reject\n")
     assert "Refunded 25.00 euros for order A-17." in shown
     assert "nothing waits for approval" in shown
+
+
+def test_a_durable_run_is_followed_decided_on_and_discarded_in_a_chat(tmp_path: Path) -> None:
+    """A chat shows what a durable run does and asks for its approval; one whose execution is gone can be given up."""
+    store = tmp_path / "chat.jsonl"
+    typed = "/durable\n/durable What is 2 + 40?\n/durable Refund 25 euros for order A-17\n/cold\n/approve\n"
+    shown = run("tools.chat", "ada", "--store", store, typed=f"{typed}/durable Refund 5 euros for order A-18\n")
+    assert "there is no durable run here to follow" in shown
+    assert "returns  42" in shown
+    assert shown.count("That makes 42.") == 1
+    assert shown.count("needs approval: /approve or /reject") == 2
+    assert shown.count("returns  Refunded 25.00 euros for order A-17.") == 1
+    gone = run("tools.chat", "ada", "--store", store, typed="/approve\n/discard\n/discard\nHello\n")
+    assert "the run cannot go on, discard it" in gone
+    assert "given up" in gone
+    assert "nothing waits for approval" in gone
+    assert "I have noted that, as message 4" in gone
 
 
 def test_the_store_of_a_chat_keeps_binary_values(tmp_path: Path) -> None:
@@ -103,6 +123,7 @@ def test_a_demo_of_another_agent_plays_what_it_can_and_says_what_its_lines_were_
 ) -> None:
     code, shown = demo_of(AGENT.replace(old, new), tmp_path, monkeypatch)
     assert code == 0
+    assert "the run went on" in shown
     for tool in explained:
         assert f"the example's tool {tool}, which this agent did not use" in shown
     assert shown.count("the example's tool") == len(explained)
@@ -150,6 +171,28 @@ def test_two_chats_at_once_keep_a_file_each_and_each_is_found_again(tmp_path: Pa
             assert (other.name, third.name) == ("chat.jsonl", "chat-3.jsonl")
     with chat_store.claimed(wanted, "carol") as path:
         assert path == one, "a new conversation goes into the first file"
+
+
+def test_a_durable_run_in_a_chat_is_left_with_ctrl_c_goes_on_and_survives_the_death_of_its_environment(
+    tmp_path: Path,
+) -> None:
+    """Ctrl-C leaves a durable run alone and not the chat; killed meanwhile, it goes on, and is followed again."""
+    command = [sys.executable, "-m", "tools.chat", "ada", "--store", str(tmp_path / "chat.jsonl")]
+    variables = {name: value for name, value in os.environ.items() if name not in local_stack.MODEL_VARIABLES}
+    with Terminal(command, rie.ROOT, variables) as terminal:
+        terminal.sees("     you")
+        terminal.type("/durable What is 2 + 40?\r")
+        terminal.sees("thinking")
+        terminal.type("\x03")
+        terminal.sees("it goes on without you")
+        terminal.sees("     you", times=2)
+        terminal.type("/cold\r")
+        terminal.sees("     you", times=3)
+        terminal.type("/durable\r")
+        terminal.sees("That makes 42.")
+        terminal.sees("     you", times=4)
+        terminal.type("/quit\r")
+        assert terminal.ends() == 0
 
 
 def test_a_chat_on_a_terminal_has_line_editing_and_says_how_to_approve(tmp_path: Path) -> None:

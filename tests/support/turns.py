@@ -52,16 +52,17 @@ class TurnStage:
     model: StrictModel
     effects: Effects
 
-    def environment(self, *, turn_seconds: int = 60, **variables: str) -> Emulator:
+    def environment(self, *, turn_seconds: int = 60, handler: str = "handler.handler", **variables: str) -> Emulator:
         """A new execution environment of the function with the tests' agent.
 
         Args:
             turn_seconds: The time of an invocation, its start excluded.
+            handler: Of which of the service's functions.
             **variables: More environment variables, or others.
         """
         folders = [TURN_FUNCTION, rie.built_layer()]
         environ = self._variables(turn_seconds) | variables
-        return Emulator("handler.handler", folders, environ, timeout_seconds=turn_seconds + START_SECONDS)
+        return Emulator(handler, folders, environ, timeout_seconds=turn_seconds + START_SECONDS)
 
     def _variables(self, turn_seconds: int) -> dict[str, str]:
         return self.stage.variables | {

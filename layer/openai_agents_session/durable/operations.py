@@ -211,12 +211,14 @@ class Operations:
     async def pause(self, seconds: float) -> None:
         """End the invocation, when nothing is under way any more: AWS calls the function again after so many seconds.
 
+        Or sooner, in the run's first pauses: what it waits for may take much less than it could.
+
         Raises:
             SuspendExecution: Always.
         """
         number = sum(label.startswith(f"{self._run}/pause ") for label in self._recorded) + 1
         name = f"pause {number}"
-        whole = max(1, min(round(seconds), _LONGEST_PAUSE_SECONDS))
+        whole = max(1, min(round(seconds), 2**number, _LONGEST_PAUSE_SECONDS))
         place = self._place(name)
         await asyncio.to_thread(lambda: place.wait(Duration.from_seconds(whole), self._label(name)))
 

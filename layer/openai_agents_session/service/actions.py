@@ -96,13 +96,18 @@ async def send_message(call: Call) -> dict[str, Any]:
 
 async def _run_durably(call: Call, session: DynamoDBSession, delivery: Delivery) -> dict[str, Any]:
     """Start a durable run that answers the message; or tell how it stands with the one that does."""
-    match met := await meeting(session, delivery):
-        case None | Held(is_same=False):
-            return await durable_runs.start(call)
-        case Held():
-            return durable_runs.under_way(call)
-        case AlreadyDone(turn=FinishedTurn(outcome=Outcome.WAITING)) if await _goes_on(session):
-            return durable_runs.under_way(call)
+    met = await meeting(session, delivery)
+    is_begun = isinstance(met, Held) and met.is_same
+    if isinstance(met, Held) and is_begun and met.seconds:
+        return durable_runs.under_way(call)
+    if met is None or isinstance(met, Held):
+        if await durable_runs.start(call):
+            return durable_runs.under_way(call, durable_runs.RUNNING if is_begun else durable_runs.STARTED)
+        met = await meeting(session, delivery)  # since it was read, the turn may have been done
+        if met is None or isinstance(met, Held):
+            raise durable_runs.ended()
+    if isinstance(met, AlreadyDone) and met.turn.outcome is Outcome.WAITING and await _goes_on(session):
+        return durable_runs.under_way(call)
     return await _told(call, session, met)
 
 
@@ -171,8 +176,9 @@ async def _decide_durably(call: Call, session: DynamoDBSession, run: PendingRun)
     """Send the decision to the run's execution, where it goes on."""
     _check_calls(call, run)
     calls = call.request.call_ids or tuple(pending.call_id for pending in run.approvals)
-    await durable_runs.decide(session, run.run_id, dict.fromkeys(calls, call.request.action == "approve"))
-    _count_decision(call)
+    await durable_runs.decide(session, run, dict.fromkeys(calls, call.request.action == "approve"))
+    if run.status == "pending":
+        _count_decision(call)
     return durable_runs.under_way(call)
 
 

@@ -21,6 +21,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any, cast
 
 from .. import callbacks, environment
+from ..errors import RunNotPendingError
 from ..turns import delivery_of
 from .context import TurnContext
 from .errors import NotServedError, RequestError
@@ -55,8 +56,11 @@ def under_way(call: Call, state: str = RUNNING) -> dict[str, Any]:
     return {"status": 202, "session_id": call.request.session_id, "durable": state}
 
 
-async def start(call: Call) -> dict[str, Any]:
+async def start(call: Call) -> bool:
     """Have the durable function take a turn. Of the same request any number of times: once.
+
+    Returns:
+        Whether the execution that takes it goes on, as far as that is known.
 
     Raises:
         RequestError: There is no such function; the request's name was used for another one; it is too large.
@@ -69,33 +73,57 @@ async def start(call: Call) -> dict[str, Any]:
     event = {"session_id": session_id, "message": call.request.message, "owner": owner, "idempotency_key": turn_id}
     named = json.dumps([stored_id(session_id, owner), turn_id])
     name = hashlib.sha256(named.encode()).hexdigest()
-    await asyncio.to_thread(_invoke, function, name, json.dumps(event, sort_keys=True).encode())
-    return under_way(call, STARTED)
+    execution = await asyncio.to_thread(_invoke, function, name, json.dumps(event, sort_keys=True).encode())
+    return await _is_running(execution, otherwise=True)
 
 
-def _invoke(function: str, name: str, event: bytes) -> None:
+def _invoke(function: str, name: str, event: bytes) -> str | None:
+    """Start an execution, or find the one that has the name; its ARN."""
     from botocore.exceptions import ClientError
 
+    request = {"FunctionName": function, "InvocationType": "Event", "DurableExecutionName": name, "Payload": event}
     try:
-        _client().invoke(FunctionName=function, InvocationType="Event", DurableExecutionName=name, Payload=event)
+        started: str | None = _client().invoke(**request).get("DurableExecutionArn")
     except ClientError as error:
         raise _refusal(error.response["Error"]["Code"]) from error
+    return started
 
 
-async def decide(session: DynamoDBSession, run_id: str, decisions: Mapping[str, bool]) -> None:
-    """Send decisions to the run's execution.
+def ended() -> RequestError:
+    """The refusal of a request whose execution ended without its turn: its time was over, or it failed too often."""
+    reason = "the durable run has ended without an answer, its execution says why: ask under another idempotency key"
+    return RequestError(409, reason, code="run_ended")
+
+
+async def _is_running(execution: str | None, *, otherwise: bool) -> bool:
+    """Whether an execution has not ended; otherwise that, where it is not known (yet), or nobody may ask."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        return await callbacks.is_running(execution) if execution else otherwise
+    except (BotoCoreError, ClientError):
+        return otherwise
+
+
+async def decide(session: DynamoDBSession, run: PendingRun, decisions: Mapping[str, bool]) -> None:
+    """Send decisions to the run's execution. One that was sent before is not sent again where it goes on.
 
     Raises:
         RequestError: It has ended; or it cannot be reached.
+        RunNotPendingError: The run was decided on otherwise, or its time for that is over.
     """
     from botocore.exceptions import ClientError
 
     try:
-        await callbacks.decide(session, run_id, decisions)
+        await callbacks.decide(session, run.run_id, decisions)
     except ClientError as error:
         if (code := error.response["Error"]["Code"]) in _BUSY:
             raise _refusal(code) from error
-        raise RequestError(409, f"the run cannot go on, discard it: {code}", code="run_ended", run_id=run_id) from error
+        if not await _is_running(callbacks.execution_of(run), otherwise=False):
+            reason = f"the run cannot go on, discard it: {code}"
+            raise RequestError(409, reason, code="run_ended", run_id=run.run_id) from error
+        if run.status == "pending":
+            raise RunNotPendingError(f"run {run.run_id!r} was decided on meanwhile, or not in time") from error
 
 
 async def give_up(run: PendingRun) -> None:
