@@ -121,6 +121,10 @@ class ConversationPage:
     cursor: str | None
 
 
+NOT_COPIED = "This copy of the conversation has no output of this call, which may have run in the original, or may run."
+"""What a copy has for a call without an output."""
+
+
 class State(StrEnum):
     """What a conversation is doing."""
 
@@ -389,6 +393,7 @@ class Conversation:
 
         It is there whole or not at all: head and parts are one transaction of up to 4 MB (packed). A larger one is
         written in steps, under an early end until it is whole. What was used is not copied: sums would count it twice.
+        A call that has no output, of a run that waits or a turn that was stopped, gets one in the copy that says so.
 
         Args:
             session_id: Of the copy; None for a new random one.
@@ -414,7 +419,7 @@ class Conversation:
             return profile if isinstance(name, EllipsisType) else profile.named(name)
 
         async with self.session._open():
-            head = await _settled(self._editor.copy(copy, keep, change, is_new=session_id is None))
+            head = await _settled(self._editor.copy(copy, keep, change, is_new=session_id is None, closing=NOT_COPIED))
         return _described(head)
 
     async def redact(self, position: int, *, notice: str = NOTICE) -> bool:

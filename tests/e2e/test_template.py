@@ -349,7 +349,32 @@ def test_the_function_may_read_the_key_that_it_is_told_of() -> None:
 def test_no_policy_of_ours_holds_a_wildcard_but_where_aws_has_no_resources(parameters: dict[str, str]) -> None:
     for name, statement in statements(**parameters).items():
         assert "*" not in json.dumps(statement["Action"])
-        assert ("*" in json.dumps(statement["Resource"])) == (name == "Traces")
+        assert ("*" in json.dumps(statement["Resource"])) == (name in ("Traces", "DurableDecisions"))
+
+
+def test_who_answers_requests_may_start_durable_runs_and_decide_on_them_and_no_more() -> None:
+    """An execution belongs to a version, which the alias does not name: decisions are on any version's."""
+    durable, alias = {"DurableTimeoutSeconds": "3600"}, {"Ref": "DurableFunctionAliaslive"}
+    for function in ("AgentFunction", "StreamingFunction"):
+        allowed = statements(function, **VARIANTS[5], **durable)
+        started, decided = allowed["DurableRuns"], allowed["DurableDecisions"]
+        assert (started["Action"], started["Resource"]) == ("lambda:InvokeFunction", alias)
+        assert decided["Resource"] == {"Fn::Sub": "${DurableFunction.Arn}:*"}
+        assert {action.removeprefix("lambda:SendDurableExecutionCallback") for action in decided["Action"]} == {
+            "Success",
+            "Failure",
+        }
+        variables = expand(**VARIANTS[5], **durable).resources[function]["Properties"]["Environment"]["Variables"]
+        assert variables["DURABLE_FUNCTION"] == alias
+        assert not statements(function, **VARIANTS[5]).keys() & {"DurableRuns", "DurableDecisions"}
+    assert not statements("DurableFunction", **durable).keys() & {"DurableRuns", "DurableDecisions"}
+
+
+def test_an_alarm_watches_durable_runs() -> None:
+    """What a run raises is its execution's failure, and none of the function's."""
+    alarm = expand(DurableTimeoutSeconds="60").resources["DurableFailureAlarm"]["Properties"]
+    assert (alarm["MetricName"], alarm["Namespace"]) == ("DurableExecutionFailed", "AWS/Lambda")
+    assert alarm["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": "DurableFunction"}}]
 
 
 def test_logs_are_kept_as_long_as_asked_and_no_longer() -> None:
@@ -521,7 +546,9 @@ def test_every_parameter_is_in_a_group_and_every_rule_says_what_to_do() -> None:
 def test_the_documentation_names_every_alarm_rule_table_and_statement() -> None:
     text = (ROOT / "docs" / "template.md").read_text()
     alarms = [name for name, resource in TEMPLATE["Resources"].items() if resource["Type"] == "AWS::CloudWatch::Alarm"]
-    streaming = [name for name in alarms if name.startswith("Streaming")]
-    assert f"{len(alarms) - len(streaming)} alarms ({len(alarms)} with streaming)" in text
+    optional = {name for name in alarms if name.startswith(("Streaming", "Durable"))}
+    streaming = {name for name in optional if name.startswith("Streaming")}
+    always = len(alarms) - len(optional)
+    assert f"{always} alarms ({always + len(streaming)} with streaming)" in text
     names = [*alarms, *statements(**ENCRYPTED), *statements(**VARIANTS[3])]
     assert [name for name in names if f"`{name}`" not in text] == []

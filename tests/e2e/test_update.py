@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -170,6 +172,53 @@ def test_a_change_of_retention_keeps_the_table_and_decides_about_its_end(stack: 
         assert stack.say("What is my name?").startswith("Your name is Ada.")
     stack.delete()
     assert table not in tables(stack.aws)
+
+
+def make_durable(stack: Stack) -> None:
+    """Give the durable function its configuration.
+
+    The local AWS's CloudFormation leaves `DurableConfig` out, which is checked here: with one that does not, this goes.
+    """
+    name = stack.resources["DurableFunction"]
+    url = f"{stack.aws.endpoint_url}/2015-03-31/functions/{name}"
+    with urllib.request.urlopen(f"{url}/configuration") as answer:  # noqa: S310 - our own http URL
+        assert "DurableConfig" not in json.load(answer)
+    body = json.dumps({"DurableConfig": {"Enabled": True, "ExecutionTimeout": 3600}}).encode()
+    request = urllib.request.Request(f"{url}/configuration", body, {"content-type": "application/json"}, method="PUT")  # noqa: S310
+    urllib.request.urlopen(request).close()  # noqa: S310
+
+
+def followed(stack: Stack, path: str, until: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """The history, once it is as it should be."""
+    deadline = time.monotonic() + 60
+    while not until(history := stack.call("GET", path)[1]):
+        assert time.monotonic() < deadline, history
+        time.sleep(0.5)
+    return history
+
+
+def test_a_durable_run_of_a_deployed_stack(stack: Stack) -> None:
+    """The API starts it, through the alias; its steps and its answer are in the history; a decision resumes it."""
+    stack.create(DurableTimeoutSeconds="3600", **DISPOSABLE)
+    make_durable(stack)
+    assert stack.outputs["DurableFunctionArn"].endswith(":live")
+    path, question = "/sessions/ada", {"message": "What is 17.5 * 2340 / 100?", "durable": True}
+    assert stack.call("GET", path)[1]["durable"] is True
+    assert stack.call("POST", path, question) == (202, {"status": 202, "session_id": "ada", "durable": "started"})
+    history = followed(stack, path, lambda page: bool(page["turns"]))
+    assert [item.get("role", item.get("type")) for item in history["items"]] == [
+        *("user", "function_call", "function_call_output", "assistant")
+    ]
+    assert "409.5" in json.dumps(history["items"][-1])
+    refund = {"message": "Please refund 25 euros for order A-17.", "durable": True}
+    assert stack.call("POST", path, refund)[0] == 202
+    followed(stack, path, lambda page: page["state"] == "waiting")
+    pending = stack.call("GET", f"{path}/approvals")[1]["pending"]
+    approval = {"decision": "approve", "run_id": pending["run_id"]}
+    assert stack.call("POST", f"{path}/approvals", approval)[1]["durable"] == "running"
+    history = followed(stack, path, lambda page: page["state"] == "idle" and len(page["turns"]) == 2)
+    assert "Refunded 25.00 euros" in json.dumps(history["items"])
+    assert stack.say("What is 1 + 1?", session_id="bob")
 
 
 def test_a_kept_table_outlives_its_stack(stack: Stack) -> None:

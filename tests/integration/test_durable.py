@@ -6,7 +6,9 @@ callback, an error. Deaths are in test_durable_kill.py.
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -54,6 +56,8 @@ class Stage:
         told: Keyword arguments of ``durable.run``.
         ahead_seconds: How far the clock of the function and of the test is ahead.
         invocations: How often the function was invoked.
+        alone: Held by who uses the environment: Lambda gives one no second invocation before the first has returned,
+            while AWS's runner begins one as soon as what the first waits for has come.
     """
 
     environment: ExecutionEnvironment
@@ -63,6 +67,7 @@ class Stage:
     ttl_seconds: int | None = None
     ahead_seconds: float = 0.0
     invocations: int = 0
+    alone: threading.RLock = field(default_factory=threading.RLock)
 
     def session(self) -> DynamoDBSession:
         """The session."""
@@ -72,12 +77,13 @@ class Stage:
 
     def do(self, work: Callable[[DynamoDBSession], Awaitable[T]]) -> T:
         """Do something to the session, between invocations."""
-        session = self.session()
+        with self.alone:
+            session = self.session()
 
-        async def done() -> T:
-            return await work(session)
+            async def done() -> T:
+                return await work(session)
 
-        return self.environment.run(done())
+            return self.environment.run(done())
 
     def history(self) -> list[Any]:
         """The session's items."""
@@ -92,7 +98,11 @@ class Stage:
             told = {"environment": self.environment, "session": self.session()} | self.told
             return durable.run(context, self.agent(), event["message"], **told).to_dict()
 
-        return handler
+        def invoked(event: Any, context: Any) -> Any:
+            with self.alone:
+                return handler(event, context)
+
+        return invoked
 
     def played(self, message: str = "Go.") -> Any:
         """A run from its beginning to its end: the answer. Raises what ended it."""
@@ -441,6 +451,30 @@ def test_an_invocation_without_time_goes_on_in_another(stage: Stage) -> None:
         assert ended(service, service.run_async(input='{"message": "Go."}'))["answer"] == "All is done."
     assert stage.invocations > 1
     assert set(stage.ledger.counts.values()) == {1}
+
+
+def test_a_model_that_hangs_is_given_up_before_the_invocation_is_over(stage: Stage) -> None:
+    """The invocation does not fail: the model is asked again in another one."""
+    hanging = iter([True])
+
+    class Hanging(LedgerModel):
+        async def get_response(self, *arguments: Any, **named: Any) -> Any:
+            if next(hanging, False):
+                await asyncio.Event().wait()
+            return await super().get_response(*arguments, **named)
+
+    class Brief:
+        aws_request_id = "request"
+
+        def get_remaining_time_in_millis(self) -> int:
+            return 4_000
+
+    stage.agent = lambda: Agent(name="hanging", model=Hanging(stage.ledger, ["At last."]))
+    stage.told["options"] = durable.DurableOptions(reserve_seconds=0)
+    handler = stage.handler()
+    with service_for(lambda event, _: handler(event, Brief())) as service:
+        assert ended(service, service.run_async(input='{"message": "Go."}'))["answer"] == "At last."
+    assert stage.invocations == 2
 
 
 def test_a_model_that_fails_is_asked_again_later(stage: Stage) -> None:

@@ -14,7 +14,7 @@ from openai_agents_session import (
     StorageOptions,
     WrongOwnerError,
 )
-from openai_agents_session.conversations import Conversation, State
+from openai_agents_session.conversations import NOT_COPIED, Conversation, State
 from openai_agents_session.storage.turn_log import AlreadyDone, Changed, NothingOpen, Outcome
 from openai_agents_session.turn_journal import TurnJournal
 from openai_agents_session.turns import delivery_of, named_turn
@@ -218,6 +218,25 @@ async def test_a_conversation_in_which_a_turn_runs_is_not_copied(open_session: O
         with pytest.raises(LeaseUnavailableError):
             await Conversation(open_session()).fork("copy")
     assert await open_session("copy").get_items() == []
+
+
+async def test_a_copy_has_no_call_without_an_output(open_session: Open) -> None:
+    """A turn that was stopped is the original's: in the copy its calls have outputs that say so."""
+    call = {"type": "function_call", "call_id": "c1", "name": "pay", "arguments": "{}"}
+
+    async def stopped() -> None:
+        async with named_turn(open_session(), Invocation(), delivery_of("k", "one"), [said("one")]) as met:
+            assert isinstance(met, TurnJournal)
+            await met.add_items([call])
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await stopped()
+    copy = await Conversation(open_session()).fork("copy")
+    assert copy.items == 3
+    items = await open_session("copy").get_items()
+    assert items[:2] == [said("one"), call]
+    assert items[2] == {"type": "function_call_output", "call_id": "c1", "output": NOT_COPIED}
 
 
 async def test_nobody_reaches_what_belongs_to_somebody(open_session: Open) -> None:

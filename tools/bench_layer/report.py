@@ -47,7 +47,7 @@ write bytecode there, as nothing can in /opt.
 
 The stock build is the one of SAM's own two that starts faster. The floor is a handler that does nothing, after
 importing `agents` and `aiobotocore` from bytecode: it answers no message and has no table. A plain
-`pip install --target`, which writes bytecode of everything, starts as fast as ours and is a third larger.
+`pip install --target`, which writes bytecode of everything, starts as fast as the floor and is a third larger.
 
 ## Cold
 

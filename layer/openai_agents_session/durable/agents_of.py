@@ -11,6 +11,7 @@ Every agent that can be reached from the first one is cloned once, with its part
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import inspect
 import weakref
@@ -40,7 +41,7 @@ from ..errors import InvalidInputError
 from ..turn_journal import INTERRUPTED
 from . import forms
 from .mcp_servers import DurableMCPServer
-from .operations import Done, Failed, Operations, Outcome, TryAgainError, digest
+from .operations import CHECKPOINT_SECONDS, Done, Failed, Operations, Outcome, TryAgainError, digest
 from .options import DurableOptions
 
 T = TypeVar("T")
@@ -134,9 +135,10 @@ class DurableModel(Model):
 
         async def ask() -> Any:
             try:
-                response = await self._model.get_response(
-                    system_instructions, input, model_settings, tools, output_schema, handoffs, tracing, **rest
-                )
+                async with asyncio.timeout(self._operations.seconds_left() - CHECKPOINT_SECONDS):
+                    response = await self._model.get_response(
+                        system_instructions, input, model_settings, tools, output_schema, handoffs, tracing, **rest
+                    )
             except Exception as error:
                 if may_pass(error):
                     raise TryAgainError(f"{type(error).__name__}: the model may come back") from error

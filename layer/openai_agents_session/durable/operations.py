@@ -46,6 +46,10 @@ from .options import DurableOptions
 T = TypeVar("T")
 Body = Callable[[], Awaitable[Any]]
 
+CHECKPOINT_SECONDS = 3.0
+"""What of an invocation is left for a checkpoint: a model that has not answered by then is given up, and asked again in
+another invocation. Otherwise the invocation would fail, and AWS ends an execution after a few of these."""
+
 _TEXT: PassThroughSerDes[str] = PassThroughSerDes()
 _NAME_LIMIT = 200
 _LONGEST_PAUSE_SECONDS = 60

@@ -27,7 +27,7 @@ from ..turns import delivery_of, open_turn
 from .context import TurnContext
 from .errors import NotServedError, RequestError
 from .identity import checked_owner, stored_id
-from .observe import log_failure
+from .observe import count, log_failure, logger
 from .request import Request, parse
 from .settings import ServiceSettings, Settings
 from .shapes import Shape
@@ -208,6 +208,7 @@ def _run(setup: Setup, request: Request, owner: str | None, context: DurableCont
     key = stored_id(request.session_id, owner)
     session = environment.run(environment.open_session(key, owner=owner, options=OPTIONS, whole_tool_calls=True))
     session.session_settings = SessionSettings(limit=ServiceSettings.from_environ().history_limit)
+    logger.append_keys(session_id=request.session_id, action=request.action, turn_id=turn_id)
     with SpanHooks() as hooks:
         outcome = durable.run(
             context,
@@ -221,6 +222,9 @@ def _run(setup: Setup, request: Request, owner: str | None, context: DurableCont
             options=durable.DurableOptions(at_least_once=setup.without_effects),
             **agents.options,
         )
+    count("Turns")
+    count("InputTokens", outcome.usage["input_tokens"])
+    count("OutputTokens", outcome.usage["output_tokens"])
     return outcome.to_dict()
 
 

@@ -110,7 +110,6 @@ class Request:
         copy_id: The id of a copy; empty for a new one.
         durable: Whether a durable run is to answer the message.
         changes: What becomes of ``title`` and ``metadata``: those that are named.
-        asynchronous: Whether nobody waits for the answer, so that only failing is noticed.
     """
 
     action: Action
@@ -121,7 +120,6 @@ class Request:
     idempotency_key: str | None = None
     run_id: str = ""
     call_ids: tuple[str, ...] = ()
-    asynchronous: bool = False
     on_behalf_of: str | None = None
     before: int | None = None
     cursor: str | None = None
@@ -161,7 +159,6 @@ def parse(event: Any, shape: Shape, caller: Callable[[Mapping[str, Any]], str | 
         idempotency_key=_name(fields, "idempotency_key"),
         run_id=_text(fields, "run_id") if deciding else "",
         call_ids=_call_ids(fields.get("call_ids")) if deciding else (),
-        asynchronous=fields.get("asynchronous") is True,
         durable=action == "message" and _flag(fields, "durable"),
         **_about_conversations(action, fields),
     )

@@ -83,7 +83,7 @@ class AgentService:
             raise TypeError(f"without_effects must be names of tools, such as {{{without_effects!r}}}, not one text")
         effectless = frozenset(without_effects)
         self.setup = Setup(build_agent, run_config, max_turns, effectless, handoffs_last, context_of, owner_of)
-        self.handler: Handler = _observed(self._handle)
+        self.handler: Handler = _observed(self._answer)
         _start(self.setup)
 
     def durable_handler(self) -> Handler:
@@ -128,18 +128,11 @@ class AgentService:
 
     def _owner_of(self, settings: ServiceSettings, event: Mapping[str, Any]) -> str | None:
         """Who sends an HTTP event."""
-        return caller(event, settings.owner_claims) if self.setup.owner_of is None else self.setup.owner_of(event)
-
-    def _handle(self, event: Any, context: LambdaContext) -> dict[str, Any]:
-        """Serve one request, or messages that nobody waits for."""
-        try:
-            return self._answer(event, context)
-        finally:
-            end_if_exhausted()
-            store_observer.flush()
-            started()
+        known = caller(event, settings.owner_claims) if self.setup.owner_of is None else self.setup.owner_of(event)
+        return known or None
 
     def _answer(self, event: Any, context: LambdaContext) -> dict[str, Any]:
+        """Serve one request, or messages that nobody waits for."""
         shape = shape_of(event)
         if shape is Shape.PING:
             return {"status": 200, "warm": True}
@@ -172,7 +165,12 @@ def _observed(handle: Handler) -> Handler:
     @tracer.capture_lambda_handler(capture_response=False)
     @metrics.log_metrics(capture_cold_start_metric=True)
     def handler(event: Any, context: LambdaContext) -> dict[str, Any]:
-        return handle(event, context)
+        try:
+            return handle(event, context)
+        finally:
+            end_if_exhausted()
+            store_observer.flush()
+            started()
 
     return cast("Handler", handler)
 

@@ -10,7 +10,7 @@
 ``QUEUE``          SQS                                                                   which messages failed
 ``TOPIC``, ``BUS``  SNS; EventBridge                                                     nobody's: only failing counts
 ``PING``           a scheduler or a plug-in that keeps the function warm                 that it is warm
-``FOREIGN``        S3, streams and others, whose records say nothing to an agent         nobody's: only failing counts
+``FOREIGN``        S3, streams, pipes, others, whose records say nothing to an agent     nobody's: only failing counts
 =================  ====================================================================  ==========================
 """
 
@@ -32,6 +32,10 @@ BEHIND = ("approvals", "edit", "regenerate", "stop", "fork", "rewind")
 
 PINGS = ("warmer", "warmup", "ping")
 """Members that only an event has which keeps a function warm; so has the source ``serverless-plugin-warmup``."""
+
+
+FOREIGN = frozenset({"awslogs", "eventSource", "deliveryStreamArn"})
+"""Members by which what CloudWatch Logs, Kafka and MQ, and Firehose send is known; a pipe sends a list."""
 
 
 class Shape(Enum):
@@ -77,7 +81,9 @@ class HttpRequest:
 def shape_of(event: Any) -> Shape:
     """The form of an event."""
     if not isinstance(event, dict):
-        return Shape.DIRECT
+        return Shape.FOREIGN if isinstance(event, list) and event else Shape.DIRECT
+    if event.keys() & FOREIGN:
+        return Shape.FOREIGN
     if "requestContext" in event:
         return _http_shape(event)
     if isinstance(records := event.get("Records"), list):

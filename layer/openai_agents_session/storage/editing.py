@@ -16,7 +16,7 @@ from enum import Enum
 from typing import Any
 
 from ..errors import InvalidInputError, OutcomeUnknownError, SessionExistsError, SessionNotFoundError
-from ..tool_calls import is_whole_cut, whole_start
+from ..tool_calls import is_whole_cut, open_calls, output_of, whole_start
 from .commit import IfUnknown
 from .copying import Copying
 from .head import Head
@@ -126,7 +126,13 @@ class Editor:
     # --- copying -----------------------------------------------------------------------------------------------------
 
     async def copy(
-        self, target: SessionStore, keep: int | None, change: Callable[[Profile], Profile], *, is_new: bool
+        self,
+        target: SessionStore,
+        keep: int | None,
+        change: Callable[[Profile], Profile],
+        *,
+        is_new: bool,
+        closing: str,
     ) -> Head:
         """Store the first items of this session as another one: all of it, or nothing.
 
@@ -135,6 +141,8 @@ class Editor:
             keep: How many items; None for all.
             change: What the copy is called, given what this one is.
             is_new: Whether nobody else can know the id of the copy: then a lost answer is no reason to give up.
+            closing: The output, in the copy, of calls that have none: of a run that waits, or a turn that was stopped.
+                Neither is the copy's, so nobody else would give them one.
 
         Returns:
             The head of the copy.
@@ -154,7 +162,9 @@ class Editor:
             raise InvalidInputError(f"session {self.store.session_id!r}: it has {len(items)} items, not {kept}")
         _check_cut(self.store.session_id, items, kept)
         like = replace(head, profile=change(replace(head.profile.unlisted(), ledger=NO_LEDGER)))
-        return await _Copy(target, from_values(items[:kept]), like, is_new=is_new).made()
+        copied = items[:kept]
+        copied += [output_of(call, closing) for call in open_calls(copied)]
+        return await _Copy(target, from_values(copied), like, is_new=is_new).made()
 
     # --- redacting ---------------------------------------------------------------------------------------------------
 

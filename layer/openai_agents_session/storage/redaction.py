@@ -10,7 +10,30 @@ NOTICE = "[redacted]"
 NOTICE_LIMIT_CHARACTERS = 1_000
 """Longest notice."""
 
-_KEPT = ("type", "role", "id", "call_id", "status", "name", "namespace", "phase")
+_KEPT = (
+    *("type", "role", "id", "call_id", "status", "name", "namespace", "phase"),
+    *("server_label", "container_id", "approval_request_id", "approve"),
+)
+
+_EMPTY: dict[str, dict[str, Any]] = {
+    "web_search_call": {"action": {"type": "search", "query": ""}},
+    "file_search_call": {"queries": []},
+    "code_interpreter_call": {"code": None, "outputs": None},
+    "image_generation_call": {"result": None},
+    "computer_call": {"action": {"type": "screenshot"}, "pending_safety_checks": []},
+    "computer_call_output": {"output": {"type": "computer_screenshot"}},
+    "local_shell_call": {"action": {"type": "exec", "command": [], "env": {}}},
+    "shell_call": {"action": {"commands": []}},
+    "shell_call_output": {"output": []},
+    "apply_patch_call": {"operation": {"type": "delete_file", "path": ""}},
+    "mcp_list_tools": {"tools": []},
+    "mcp_approval_request": {"arguments": "{}"},
+    "mcp_approval_response": {},
+    "tool_search_call": {"arguments": {}},
+    "tool_search_output": {"tools": []},
+}
+"""Members without which a model's endpoint refuses an item of a hosted tool, saying nothing.
+https://platform.openai.com/docs/api-reference/responses/create, its input items."""
 
 
 def redacted(item: Any, notice: str) -> dict[str, Any]:
@@ -21,12 +44,16 @@ def redacted(item: Any, notice: str) -> dict[str, Any]:
         notice: What it is to say.
     """
     values = item if isinstance(item, dict) else {}
-    kept = {name: values[name] for name in _KEPT if isinstance(values.get(name), str)}
+    kept = {name: values[name] for name in _KEPT if isinstance(values.get(name), (str, bool))}
     kind = str(values.get("type", "message" if "role" in values else ""))
+    if kind in _EMPTY:
+        return {**kept, **_EMPTY[kind]}
     if kind.endswith("_output"):
         return {**kept, "output": notice}
     if kind.endswith("_call"):
         return {**kept, **_asked(values)}
+    if kind == "compaction":  # sealed by the provider, who refuses another content than its own
+        return {"type": "message", "role": "developer", "content": notice}
     if kind == "reasoning":
         return {**kept, "summary": [{"type": "summary_text", "text": notice}]}
     if kind == "message":
@@ -35,7 +62,7 @@ def redacted(item: Any, notice: str) -> dict[str, Any]:
 
 
 def _asked(values: dict[str, Any]) -> dict[str, Any]:
-    """What a call asks for: nothing. A hosted tool's call has no arguments to begin with."""
+    """What a call asks for: nothing."""
     return {name: empty for name, empty in (("arguments", "{}"), ("input", "")) if name in values}
 
 
