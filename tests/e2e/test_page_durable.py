@@ -160,6 +160,7 @@ def test_a_long_run_waits_for_a_decision_and_any_browser_follows_it(page: Page) 
         is_under_way(page)
         is_under_way(other)
         assert page.all(".ask") == other.all(".ask") == []
+        assert page.until(lambda: state(page)["durable_run"])  # also of the turn that the decision led to
         script.let(1)
         for each in (page, other):
             each.sees("Refunded.", ".assistant")
@@ -203,6 +204,22 @@ def test_stop_gives_a_long_run_up(page: Page, durable: DurableLambda, is_reloade
     assert page.until(lambda: durable.running == 0)
     assert page.said == ["What is 6 * 7?", "Forty-two."]
     assert len(state(page)["items"]) == 2
+
+
+def test_a_plain_turn_beside_long_runs_is_stopped_and_continued(page: Page) -> None:
+    """Where there is a durable function, a turn that is none stays open when it is stopped, and Continue goes on."""
+    page.model.reply = lambda _: says("one two three")
+    page.model.hold()
+    page.send("Count.")
+    page.model.let(1)
+    assert page.until(lambda: page.said == ["Count.", "one"])
+    assert state(page)["durable_run"] is False
+    page.press("Stop")
+    page.sees("This message has no answer", ".note")
+    assert state(page)["state"] == "unfinished"
+    page.model.let_go()
+    page.press("Continue")
+    page.sees("one two three", ".assistant")
 
 
 def test_a_run_that_fails_says_why(page: Page) -> None:

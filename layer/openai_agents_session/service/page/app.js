@@ -1,7 +1,7 @@
 // The page: one conversation, what people do with it, and how it keeps up with what happens elsewhere.
 //
 // The history that is stored is the truth. While a turn runs, its stream is shown; when it is over, however it ended, the
-// history is read again. What happens in other windows is noticed by a look at the newest item: at once when a window of
+// history is read again. A long run has no stream: its steps are looked for. What happens in other windows is noticed by a look at the newest item: at once when a window of
 // this browser says so, otherwise every few seconds while the page can be seen.
 
 import * as api from "./api.js";
@@ -167,12 +167,13 @@ const stampOf = ({ total, updated_at: at, state, title }) => JSON.stringify([tot
 function settle(mine, page, pending) {
   mine.pending = pending;
   if (mine.run && !mine.run.hasBegun) return showLong(mine, "starting");
-  if ((page.durable_run && !mine.hasEnded) || (pending && pending.status !== "pending" && page.durable)) return showLong(mine, "long");
+  const isDecided = page.durable && pending && pending.status !== "pending";
+  if ((page.durable_run && !mine.hasEnded) || isDecided) return showLong(mine, "long");
   if (page.state === "running") return showElsewhere(mine);
   if (pending) return ask(mine, pending);
   if (mine.run && !mine.run.isAnsweredIn(mine.history)) {
     showLong(mine, "long");
-    return askAgain(mine);
+    return askAgain(mine);  // why it has no answer
   }
   expect(mine, null);
   setPhase("idle");
@@ -332,10 +333,11 @@ async function request(mine, rest, payload, { key = api.newId(), user = null, un
   }
   clearTimeout(patience);
   mine.request = null;
+  const isTaken = told?.durable && payload.durable;
+  if (isTaken) expect(mine, new long.Run({ payload, key, user, unsent }, mine.history.total));
   tell(mine);
   if (!here(mine)) return;
-  if (told?.durable && payload.durable) expect(mine, new long.Run({ payload, key, user, unsent }, mine.history.total));
-  else live.end();
+  if (!isTaken) live.end();
   if (problem && !started && !stopped) { live.remove(); unsent(problem); }
   await caughtUp(mine);
   if (!here(mine)) return;
@@ -343,6 +345,7 @@ async function request(mine, rest, payload, { key = api.newId(), user = null, un
   if (!mine.pending) message.focus({ preventScroll: true });
 }
 
+/** Remembers a long run until it has ended, also while another conversation is open; null forgets it. */
 function expect(mine, run) {
   mine.run = run;
   mine.hasEnded = false;
