@@ -1,7 +1,7 @@
 // Long runs: messages that a durable function answers. Such a run goes on without this page, which looks how it stands.
 
 import { $ } from "./elements.js";
-import { isAnswer, isUser, textOf } from "./history.js";
+import { isAnswer } from "./history.js";
 
 const FIRST_LOOK_MS = 1000;
 const LAST_LOOK_MS = 10_000;
@@ -64,10 +64,7 @@ export class Run {
   see(history, isUnderWay) { this.hasBegun ||= isUnderWay || this.isIn(history); }
 
   /** Whether its question is stored. */
-  isIn({ items, first }) {
-    const text = textOf(this.payload.message);
-    return items.some((item, index) => first + index >= this.#total && isUser(item) && textOf(item.content) === text);
-  }
+  isIn(history) { return history.hasSaid(this.payload.message, this.#total); }
 
   /** Whether its answer is. */
   isAnsweredIn(history) { return this.isIn(history) && isAnswer(history.items.at(-1)); }
