@@ -301,6 +301,7 @@ def test_a_run_that_cannot_begin_gives_its_message_back(
     assert page.said == []
     assert page.one("#message").get_attribute("value") == "Hello"
     assert page.one("#long input").is_selected()
+    assert page.hint == "It goes on when you close this page."
     page.one("#send").click()
     page.sees("You said: Hello", ".assistant")
     assert page.said == ["Hello", "You said: Hello"]

@@ -9,6 +9,8 @@ const SLOWER = 1.3;                   // each look after the one before, while n
 const QUIET_MS = 60_000;              // then it is said what can be done
 const ASK_MS = 5000;                  // how often to ask for a run that is nowhere to be seen
 
+let changed = () => {};
+
 /** Offers the choice, where the server has a function for it. */
 export function offer(isPossible) {
   $("long").hidden = !isPossible;
@@ -17,10 +19,14 @@ export function offer(isPossible) {
 
 export const isChosen = () => $("long-run").checked;
 
-export function choose(wanted) { $("long-run").checked = wanted; }
+export function choose(wanted) {
+  $("long-run").checked = wanted;
+  changed();
+}
 
-/** `changed` is called when somebody has chosen. */
-export function start(changed) {
+/** `told` is called whenever the choice may be another. */
+export function start(told) {
+  changed = told;
   $("long").title = $("long-about").textContent;
   $("long-run").addEventListener("change", changed);
 }
