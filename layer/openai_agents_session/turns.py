@@ -229,6 +229,21 @@ async def meeting(session: DynamoDBSession, delivery: Delivery) -> Meeting | Non
     return await session._meeting(delivery)
 
 
+async def open_turn(session: DynamoDBSession) -> tuple[int, frozenset[bytes]] | None:
+    """The turn that is not done, or None.
+
+    Returns:
+        How many items of the history are before it, and the digests of what was asked for: also of what led to a
+        decision that it goes on from.
+    """
+    async with session._open():
+        log, _ = await session._store.turns()
+    if log.open is None:
+        return None
+    same = (turn.digest for turn in log.finished if turn.first == log.open.first and turn.outcome is Outcome.WAITING)
+    return log.open.first, frozenset([log.open.digest, *same])
+
+
 async def history_of(session: DynamoDBSession, turn: FinishedTurn) -> list[Any]:
     """The items of a turn that is done, oldest first; none when they have been removed since."""
     async with session._open():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import uuid
 from collections.abc import Iterator
 
@@ -13,6 +14,7 @@ from tests.support import browser
 from tests.support.agent import Stage, agent_stage
 from tests.support.page import OWNER, Page
 from tests.support.turns import TurnStage, turn_stage
+from tools import npm
 from tools.emulation.model import FakeModel
 from tools.emulation.rie import Emulator
 from tools.emulation.streaming_model import StreamingModel
@@ -108,3 +110,12 @@ def page(chromium: Chrome, page_url: str, speaker: StreamingModel, stage: Stage)
         chromium.close()
     chromium.switch_to.window(chromium.window_handles[0])
     chromium.get("about:blank")
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The source of axe-core."""
+    try:
+        return (npm.package("axe-core") / "axe.min.js").read_text()
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        pytest.skip(f"axe-core could not be fetched: {npm.reason(error)}")

@@ -39,6 +39,7 @@ def test_an_answer_is_seen_as_it_is_spoken(page: Page) -> None:
     assert page.said == ["Count.", "one two three"]
     assert not page.all(".live")
     assert page.status == "Agent: one two three"
+    assert not page.one("#long").is_displayed()  # there is no durable function
     assert page.complaints() == []
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from typing import Any
 
@@ -11,8 +10,7 @@ import pytest
 from selenium.common.exceptions import NoAlertPresentException
 from selenium.webdriver.common.keys import Keys
 
-from tests.support.page import Page, assistant, talk, user
-from tools import npm
+from tests.support.page import Page, assistant, barriers, talk, user
 from tools.emulation.model import calls, says, tool_then_answer
 
 MARKDOWN = """# Prices
@@ -181,30 +179,6 @@ def wants_a_refund(messages: list[dict[str, Any]]) -> dict[str, Any]:
     if messages[-1]["role"] == "tool":
         return says("Done.")
     return calls("issue_refund", f"call_{len(messages)}", order="A-1", amount=19.9)
-
-
-@pytest.fixture(scope="session")
-def axe() -> str:
-    try:
-        return (npm.package("axe-core") / "axe.min.js").read_text()
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
-        pytest.skip(f"axe-core could not be fetched: {npm.reason(error)}")
-
-
-AXE = """
-const done = arguments[0];
-const rules = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
-const told = (one) => `${one.id}: ${one.help} ${one.nodes.slice(0, 3).map((node) => node.html).join(' | ')}`;
-axe.run(document, { runOnly: rules }).then((result) => done(result.violations.map(told)));
-"""
-
-
-def barriers(page: Page, axe: str) -> list[str]:
-    """What keeps people out, as axe-core finds it."""
-    # Not as an element of the page: its content security policy lets no script in.
-    page.driver.execute_cdp_cmd("Runtime.evaluate", {"expression": axe})
-    found = page.driver.execute_async_script(AXE)
-    return [str(one) for one in found]
 
 
 @pytest.mark.parametrize("width", [1280, 390])

@@ -20,7 +20,9 @@ import pytest
 
 from tests.support.agent import Stage, agent_stage, until
 from tests.support.events import Client, path_of, said
+from tools.emulation.durable import DurableLambda
 from tools.emulation.model import calls, says, tool_then_answer
+from tools.emulation.rie import Emulator
 from tools.emulation.streaming_model import StreamingModel
 from tools.page import free_port, serving
 
@@ -110,6 +112,25 @@ def test_words_arrive_while_the_model_is_still_speaking(client: Client, model: S
         rest = list(events)
     assert [name for name, _ in rest] == ["text", "text", "done"]
     assert rest[-1][1]["answer"] == "one two three four"
+
+
+def test_what_is_asked_of_a_durable_run_is_not_streamed(
+    stage: Stage, model: StreamingModel, session_id: str, tmp_path: Path
+) -> None:
+    """A client that asks for events gets the status and the JSON of a durable run, each time that it asks."""
+
+    def broken() -> Emulator:
+        raise RuntimeError("it does not start")
+
+    with DurableLambda(broken) as durable, server(stage, tmp_path / "log", model, **durable.variables) as client:
+        message = {"message": "Hello", "durable": True}
+        for _ in range(2):
+            with client.ask("POST", path_of(session_id), message, idempotency_key="once") as answer:
+                assert (answer.status, answer.headers["content-type"]) == (202, "application/json")
+                assert answer.json()["durable"] == "started"
+        with client.ask("POST", path_of(session_id), message | {"message": "Bye"}, idempotency_key="once") as answer:
+            assert answer.status == 422
+        assert client.get(path_of(session_id))["durable"] is True
 
 
 def test_a_tool_is_seen_to_start_and_to_finish(client: Client, model: StreamingModel, session_id: str) -> None:

@@ -7,7 +7,7 @@ page.sees("You said: Hello")
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiobotocore.session import get_session
@@ -139,9 +139,13 @@ class Page:
 
     def seed(self, items: list[Any]) -> None:
         """Store a history, as if it had been said."""
-        asyncio.run(self._seed(items))
+        self.do(lambda session: session.add_items(items))
 
-    async def _seed(self, items: list[Any]) -> None:
+    def do(self, work: Callable[[DynamoDBSession], Awaitable[Any]]) -> None:
+        """Do something to the stored session."""
+        asyncio.run(self._done(work))
+
+    async def _done(self, work: Callable[[DynamoDBSession], Awaitable[Any]]) -> None:
         owner = caller({"requestContext": {"authorizer": {"jwt": {"claims": {"iss": "local", "sub": OWNER}}}}})
         options: dict[str, Any] = {
             "aws_access_key_id": "local",
@@ -150,8 +154,7 @@ class Page:
         }
         async with get_session().create_client("dynamodb", endpoint_url=self.stage.endpoint_url, **options) as client:
             table = self.stage.variables["SESSION_TABLE"]
-            session = DynamoDBSession(stored_id(self.session_id, owner), client, table, owner=owner)
-            await session.add_items(items)
+            await work(DynamoDBSession(stored_id(self.session_id, owner), client, table, owner=owner))
 
 
 def talk(turns: int, text: str = "Answer {}. " * 8) -> list[Any]:
@@ -169,3 +172,19 @@ def assistant(text: str) -> dict[str, Any]:
     """What the agent said."""
     content = [{"type": "output_text", "text": text, "annotations": []}]
     return {"type": "message", "role": "assistant", "status": "completed", "id": "msg_1", "content": content}
+
+
+AXE = """
+const done = arguments[0];
+const rules = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
+const told = (one) => `${one.id}: ${one.help} ${one.nodes.slice(0, 3).map((node) => node.html).join(' | ')}`;
+axe.run(document, { runOnly: rules }).then((result) => done(result.violations.map(told)));
+"""
+
+
+def barriers(page: Page, axe: str) -> list[str]:
+    """What keeps people out, as axe-core finds it."""
+    # Not as an element of the page: its content security policy lets no script in.
+    page.driver.execute_cdp_cmd("Runtime.evaluate", {"expression": axe})
+    found = page.driver.execute_async_script(AXE)
+    return [str(one) for one in found]

@@ -237,6 +237,26 @@ def _turn(
     return named_turn(session, call.time, delivery, message, **options)
 
 
+async def stop(call: Call) -> dict[str, Any]:
+    """End the turn that is running, whoever runs it. What it has stored stays.
+
+    A durable run is given up for good: else its execution would take the session again, and go on.
+    """
+    session = await call.session()
+    stopped = await Conversation(session).stop()
+    if call.settings.durable_function is not None and await durable_runs.is_open(session):
+        await _give_up_turn(call, session)
+        stopped = True
+    return {"session_id": call.request.session_id, "stopped": stopped}
+
+
+async def _give_up_turn(call: Call, session: DynamoDBSession) -> None:
+    async with _turn(call, session, delivery_of(call.delivery, asked(call.request), continues=True), []) as met:
+        if isinstance(met, TurnJournal):
+            await met.close()
+            await met.end(Outcome.ABANDONED)
+
+
 async def _run_to_decide(call: Call, runs: PendingRuns, *, gives_up: bool = False) -> PendingRun | None:
     """The run that a decision is about, if it waits for one.
 
@@ -437,7 +457,7 @@ ACTIONS: dict[Action, Callable[[Call], Coroutine[Any, Any, dict[str, Any]]]] = {
     "reject": decide,
     "discard": discard,
     "approvals": read_approvals,
-    "stop": conversations.stop,
+    "stop": stop,
     "history": conversations.read_history,
     "list": conversations.list_sessions,
     "update": conversations.update,

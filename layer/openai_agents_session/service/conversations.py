@@ -7,14 +7,16 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from .. import environment
-from ..conversations import Conversation, ConversationInfo, HistoryPage, TurnSpan, Usage, list_conversations
+from ..conversations import Conversation, ConversationInfo, HistoryPage, State, TurnSpan, Usage, list_conversations
 from ..errors import IndexNotFoundError
+from . import durable_runs
 from .errors import RequestError
 from .fitting import LARGE_ITEM_BYTES, MAX_ITEMS_BYTES, shortened, wire_size
 from .identity import public_id, stored_id
 from .sendable import clean
 
 if TYPE_CHECKING:
+    from ..dynamodb import DynamoDBSession
     from .actions import Call
 
 _PAGE_ITEMS = 200
@@ -53,8 +55,16 @@ async def read_history(call: Call) -> dict[str, Any]:
         "state": page.state.value,
         "turns": [_span(turn) for turn in page.turns],
         "durable": call.settings.durable_function is not None,
+        "durable_run": await _is_durable(call, conversation.session, page.state),
     }
     return answer | ({"cut": positions} if positions else {})
+
+
+async def _is_durable(call: Call, session: DynamoDBSession, state: State) -> bool:
+    """Whether what the conversation is doing is a durable run."""
+    if call.settings.durable_function is None or state not in (State.RUNNING, State.UNFINISHED):
+        return False
+    return await durable_runs.is_open(session)
 
 
 async def _page(conversation: Conversation, before: int | None, limit: int) -> HistoryPage:
@@ -106,12 +116,6 @@ async def rewind(call: Call) -> dict[str, Any]:
     """Let the first items stay, and remove the rest."""
     removed = await Conversation(await call.session()).rewind(call.request.keep or 0)
     return {"session_id": call.request.session_id, "removed": removed}
-
-
-async def stop(call: Call) -> dict[str, Any]:
-    """End the turn that is running, whoever runs it. What it has stored stays."""
-    stopped = await Conversation(await call.session()).stop()
-    return {"session_id": call.request.session_id, "stopped": stopped}
 
 
 _NO_REVISION = b"-"

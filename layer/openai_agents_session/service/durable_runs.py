@@ -21,13 +21,14 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any, cast
 
 from .. import callbacks, environment
+from ..conversations import Conversation
 from ..errors import RunNotPendingError
-from ..turns import delivery_of
+from ..turns import delivery_of, open_turn
 from .context import TurnContext
 from .errors import NotServedError, RequestError
 from .identity import checked_owner, stored_id
 from .observe import count, log_failure, logger
-from .request import parse
+from .request import Request, parse
 from .settings import ServiceSettings, Settings
 from .shapes import Shape
 
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from ..runs import PendingRun
     from ..turns import InvocationTime
     from .actions import Call
-    from .request import Request
     from .running import Cast
     from .setup import Setup
 
@@ -75,6 +75,20 @@ async def start(call: Call) -> bool:
     name = hashlib.sha256(named.encode()).hexdigest()
     execution = await asyncio.to_thread(_invoke, function, name, json.dumps(event, sort_keys=True).encode())
     return await _is_running(execution, otherwise=True)
+
+
+async def is_open(session: DynamoDBSession) -> bool:
+    """Whether the turn that is not done is a durable run's, which goes on although nobody holds the session."""
+    from .actions import asked
+
+    found = await open_turn(session)
+    if found is None:
+        return False
+    first, digests = found
+    page = await Conversation(session).history(before=first + 1, limit=1)
+    contents = [item.get("content", "") for item in page.items if isinstance(item, dict)]
+    requests = (Request("message", session.session_id, message=content, durable=True) for content in contents)
+    return any(delivery_of("", asked(request)).digest in digests for request in requests)
 
 
 def _invoke(function: str, name: str, event: bytes) -> str | None:

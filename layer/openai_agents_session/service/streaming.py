@@ -10,9 +10,10 @@ A POST that accepts ``text/event-stream`` is answered by these, everything else 
     done            the answer, as it is given unstreamed
     error           {"status", "error", ...}          in place of done
 
-What is refused before the agent is at work has its HTTP status. Comments keep the connection open while nothing
-happens. On Lambda this runs behind the Lambda Web Adapter, which turns invocations into HTTP requests; on any other
-machine it is a plain web server. The request is served by `AgentService.serve`, as the other function's are.
+What is refused before the agent is at work has its HTTP status. So has what is answered of a durable run, which goes on
+elsewhere. Comments keep the connection open while nothing happens. On Lambda this runs behind the Lambda Web Adapter,
+which turns invocations into HTTP requests; on any other machine it is a plain web server. The request is served by
+`AgentService.serve`, as the other function's are.
 
 **A client that goes away** changes nothing: the turn goes on to its end or its deadline, and what it brings is stored.
 Where the environment is frozen or ended before that, the lease runs out and the next turn puts the history in order.
@@ -165,7 +166,7 @@ def build_app(service: AgentService, settings: StreamSettings) -> Starlette:
         if request.method in ("POST", "PATCH") and not _is(request, "content-type", "application/json"):
             # A page of another site may send plain text to anyone, but JSON only to those who allow it.
             return _response(respond(event, Shape.HTTP, 415, {"error": "the content type must be application/json"}))
-        if request.method == "POST" and _is(request, "accept", "text/event-stream"):
+        if request.method == "POST" and _is(request, "accept", "text/event-stream") and not _is_durable(event):
             return await serving.stream(settings.heartbeat_seconds)
         return _response(await serving.answer())
 
@@ -207,11 +208,11 @@ class Serving:
         return await self._begin()
 
     async def stream(self, heartbeat_seconds: float) -> Response:
-        """The answer step by step, or at once if it is refused before there is any."""
+        """The answer step by step, or at once if it is refused before there is any, or the turn goes on elsewhere."""
         serving = self._begin(self._watch)
         serving.add_done_callback(lambda done: self._steps.put_nowait(done.result()))
         first = await self._steps.get()
-        if isinstance(first, dict) and first["statusCode"] >= 400:
+        if isinstance(first, dict) and (first["statusCode"] >= 400 or "durable" in json.loads(first["body"])):
             return _response(first)
         return EventSourceResponse(self._events(first), ping=cast(int, heartbeat_seconds), headers=STREAM_HEADERS)
 
@@ -346,6 +347,15 @@ def _sign_in(tokens: Tokens | None) -> dict[str, str]:
 
 def _response(answer: Answer) -> Response:
     return Response(answer["body"], answer["statusCode"], answer["headers"])
+
+
+def _is_durable(event: Mapping[str, Any]) -> bool:
+    """Whether a message is for a durable run: there are no steps to tell."""
+    try:
+        body = json.loads(base64.b64decode(event["body"]) or b"null")
+    except (ValueError, RecursionError):  # it is refused later
+        return False
+    return isinstance(body, dict) and body.get("durable") is True
 
 
 def _is(request: HttpRequest, header: str, media_type: str) -> bool:

@@ -52,13 +52,17 @@ export const fork = (id, keep) => json("POST", pathOf(id, "/fork"), { keep });
 export const stop = (id) => json("POST", pathOf(id, "/stop"), {});
 export const discard = (id, run) => json("POST", pathOf(id, "/approvals"), { decision: "discard", run_id: run });
 
-/** Asks for a turn, and tells what happens in it. `rest` is the route behind the session: "", "/edit", "/approvals". */
+/**
+ * Asks for a turn, and tells what happens in it. `rest` is the route behind the session: "", "/edit", "/approvals".
+ * A turn that goes on elsewhere is answered at once: that answer is returned.
+ */
 export async function turn(id, rest, payload, { key, signal, receive }) {
   const answer = await ask("POST", pathOf(id, rest), payload, { accept: "text/event-stream", key, signal });
+  if (!answer.headers.get("content-type").startsWith("text/event-stream")) return answer.json();
   for await (const [name, data] of eventsOf(answer.body)) {
     if (name === "error") throw new Refused(data.status, data);
     receive(name, data);
-    if (name === "done") return;
+    if (name === "done") return null;
   }
   throw new TypeError("the stream ended early");
 }

@@ -1,16 +1,17 @@
 // The page: one conversation, what people do with it, and how it keeps up with what happens elsewhere.
 //
 // The history that is stored is the truth. While a turn runs, its stream is shown; when it is over, however it ended, the
-// history is read again. What happens in other windows is noticed by a look at the newest item: at once when a window of
+// history is read again. A long run has no stream: its steps are looked for. What happens in other windows is noticed by a look at the newest item: at once when a window of
 // this browser says so, otherwise every few seconds while the page can be seen.
 
 import * as api from "./api.js";
 import * as attachments from "./attachments.js";
 import { $, button, copy, count, el, say } from "./elements.js";
-import { canRepeat, explain } from "./errors.js";
+import { canRepeat, ending, explain } from "./errors.js";
 import { History, filesOf, isAnswer, isUser, textOf } from "./history.js";
 import * as list from "./list.js";
 import { Live } from "./live.js";
+import * as long from "./long.js";
 import * as markdown from "./markdown.js";
 import * as signin from "./signin.js";
 import { Turns, pretty, scrollable, setTool, userNode } from "./turns.js";
@@ -24,32 +25,45 @@ const NEAR = 120;                     // pixels from the end that count as being
 
 const HINTS = {
   loading: "Loading the conversation …",
-  idle: "Enter sends, Shift+Enter starts a new line.",
+  idle: "Enter sends, Shift+Enter adds a line.",
+  chosen: "It goes on when you close this page.",
   sending: "Sending …",
   waited: "Waiting. This conversation may be busy in another window …",
   working: "The agent is at work … Esc stops it.",
   elsewhere: "The agent is at work in another window …",
-  asking: "Decide on the call above before you go on.",
+  starting: "The long run is starting … Esc stops it.",
+  long: "A long run is under way … Esc stops it.",
+  asking: "Decide on the call above first.",
 };
 const BUSY = new Set(["loading", "sending", "waited", "working"]);
+const LONG = new Set(["starting", "long"]);
+const AT_WORK = new Set(["sending", "waited", "working", "elsewhere", ...LONG]);
+const WAITS = {
+  starting: "The long run is starting. Keep this page open until it has begun.",
+  long: "The agent is at work. You can close this page: the run goes on, and what it brings is kept here.",
+};
 
 const log = $("log"), message = $("message"), scroller = $("scroll");
 const channel = "BroadcastChannel" in window ? new BroadcastChannel("conversations") : { postMessage() {} };
 const turns = new Turns(log, { edit, again, fork });
+const runs = new Map();  // session id -> the long run that this page has asked for
 
 let conversation = nothing("");
 let phase = "loading";
 
 function nothing(id) {
-  return { id, history: new History(), seen: "", title: null, pending: null, live: null, request: null, returned: null };
+  return {
+    id, history: new History(), seen: "", title: null, pending: null, live: null, request: null, returned: null,
+    state: "idle", run: runs.get(id) || null, hasEnded: false, pace: new long.Pace(),
+  };
 }
 
 const here = (mine) => mine === conversation;
 
 function setPhase(next) {
   phase = next;
-  $("hint").textContent = HINTS[next];
-  const running = next === "working" || next === "elsewhere" || next === "waited" || next === "sending";
+  showHint();
+  const running = AT_WORK.has(next);
   $("stop").hidden = !running;
   $("send").hidden = running;
   $("send").disabled = next !== "idle";
@@ -57,6 +71,8 @@ function setPhase(next) {
   log.setAttribute("aria-busy", String(running));
   log.classList.toggle("held", next !== "idle");
 }
+
+function showHint() { $("hint").textContent = HINTS[phase === "idle" && long.isChosen() ? "chosen" : phase]; }
 
 // --- scrolling --------------------------------------------------------------------------------------------------------
 
@@ -102,6 +118,7 @@ async function open(id) {
   list.select(id);
   showTitle(null);
   $("usage").textContent = "";
+  long.choose(false);
   setPhase("loading");
   try {
     await update(mine);
@@ -120,37 +137,62 @@ async function update(mine) {
   const page = await api.history(mine.id, PAGE_ITEMS);
   const pending = page.state === "waiting" ? (await api.approvals(mine.id)).pending : null;
   if (!here(mine)) return;
+  const before = mine.history.end;
   mine.seen = stampOf(page);
+  mine.state = page.state;
   mine.history.takeNewest(page);
+  mine.pace.news();
+  mine.run?.see(mine.history, page.durable_run);
+  const isToCome = mine.run && !mine.run.hasBegun;
   keepingPlace(() => {
     turns.show(mine.history.turns());
-    mine.live?.remove();
-    mine.live = null;
+    if (!isToCome) mine.live?.remove();
+    if (!isToCome) mine.live = null;
     removeCards("ask", "note");
   });
+  if (phase === "long") sayNews(mine.history.items.slice(Math.max(0, before - mine.history.first)));
+  long.offer(page.durable);
   turns.count(page.turns || []);
   $("older").hidden = mine.history.first === 0;
   $("empty").hidden = mine.history.total > 0;
   showUsage(page.usage);
   if (mine.history.total) noted(mine, page);
-  settle(mine, page.state, pending);
+  settle(mine, page, pending);
   fill(mine);
 }
 
 const stampOf = ({ total, updated_at: at, state, title }) => JSON.stringify([total, at, state, title]);
 
 /** What can be done next, by what the server says of the conversation. */
-function settle(mine, state, pending) {
+function settle(mine, page, pending) {
   mine.pending = pending;
-  if (state === "running") return showElsewhere(mine);
-  setPhase("idle");
+  if (mine.run && !mine.run.hasBegun) return showLong(mine, "starting");
+  const isDecided = page.durable && pending && pending.status !== "pending";
+  if ((page.durable_run && !mine.hasEnded) || isDecided) return showLong(mine, "long");
+  if (page.state === "running") return showElsewhere(mine);
   if (pending) return ask(mine, pending);
-  const last = mine.history.items.at(-1);
-  if (last && (state === "unfinished" || isUser(last) || !isAnswer(last))) {
-    addCard("note", "This message has no answer", "It was stopped, or something went wrong on the way. What was done is stored.", [
-      button("Continue", () => request(mine, "", { continue: true }), "primary"),
-    ]);
+  if (mine.run && !mine.run.isAnsweredIn(mine.history)) {
+    showLong(mine, "long");
+    return askAgain(mine);  // why it has no answer
   }
+  expect(mine, null);
+  setPhase("idle");
+  const last = mine.history.items.at(-1);
+  if (last && (page.state === "unfinished" || isUser(last) || !isAnswer(last))) {
+    addCard("note", ...ending(outcomeOf(mine, page)), [goOn(mine)]);
+  }
+}
+
+/** How the newest turn ended, if it has. */
+function outcomeOf(mine, { state, turns: spans }) {
+  const span = state === "unfinished" ? null : spans?.at(-1);
+  return span?.last === mine.history.total ? span.outcome : "";
+}
+
+/** A turn that is open is continued; one that is over can be answered again. */
+function goOn(mine) {
+  return mine.state === "unfinished" ? button("Continue", () => request(mine, "", { continue: true }), "primary")
+    : button("Answer again", () => again({ turn: mine.history.turns().at(-1) }), "primary");
 }
 
 function showElsewhere(mine) {
@@ -158,6 +200,21 @@ function showElsewhere(mine) {
   mine.live = new Live(turns, log, null, () => {});
   say(HINTS.elsewhere);
   look(LOOK_SOON_MS);
+}
+
+function showLong(mine, next) {
+  if (phase !== next) say(WAITS[next]);
+  setPhase(next);
+  mine.live ??= new Live(turns, log, next === "starting" ? mine.run.user : null, () => {});
+  keepingPlace(() => mine.live.waits(WAITS[next]));
+  look(mine.pace.next());
+}
+
+function sayNews(items) {
+  const calls = items.filter((item) => item.type === "function_call").map((item) => item.name);
+  if (calls.length) say(`The agent has called ${calls.join(", ")}.`);
+  const last = items.at(-1);
+  if (last && isAnswer(last)) say(`Agent: ${textOf(last.content)}`);
 }
 
 function noted(mine, page) {
@@ -219,10 +276,17 @@ async function lookNow() {
   if (!document.hidden && !BUSY.has(phase) && !log.querySelector(".editing")) {
     try {
       const page = await api.history(mine.id, 1);
-      if (here(mine) && !BUSY.has(phase) && stampOf(page) !== mine.seen) await update(mine);
+      if (here(mine) && !BUSY.has(phase)) await (stampOf(page) === mine.seen ? nothingNew(mine) : update(mine));
     } catch { /* the next look may find the server again */ }
   }
-  look(phase === "elsewhere" ? LOOK_SOON_MS : LOOK_MS);
+  look(LONG.has(phase) ? conversation.pace.next() : phase === "elsewhere" ? LOOK_SOON_MS : LOOK_MS);
+}
+
+/** Of a run that nobody works on it is asked whether it has ended; that it stands still is said. */
+async function nothingNew(mine) {
+  if (LONG.has(phase) && mine.state !== "running" && mine.run?.isToBeAsked()) await askAgain(mine);
+  if (!here(mine) || !LONG.has(phase) || !mine.pace.isQuiet || mine.state === "running") return;
+  if (!log.querySelector(".card.note")) addCard("note", ...long.quiet(phase === "long"), [], "status");
 }
 
 function tell(mine) { channel.postMessage({ id: mine.id }); }
@@ -261,22 +325,51 @@ async function request(mine, rest, payload, { key = api.newId(), user = null, un
     else if (name === "tool_finished") live.toolFinished(data);
     else if (name === "done") { live.done(data.answer); if (data.answer) say(`Agent: ${data.answer}`); }
   };
-  let problem = null;
+  let problem = null, told = null;
   try {
-    await api.turn(mine.id, rest, payload, { key, signal: aborter.signal, receive });
+    told = await api.turn(mine.id, rest, payload, { key, signal: aborter.signal, receive });
   } catch (error) {
     problem = error;
   }
   clearTimeout(patience);
   mine.request = null;
+  const isTaken = told?.durable && payload.durable;
+  if (isTaken) expect(mine, new long.Run({ payload, key, user, unsent }, mine.history.total));
   tell(mine);
   if (!here(mine)) return;
-  live.end();
+  if (!isTaken) live.end();
   if (problem && !started && !stopped) { live.remove(); unsent(problem); }
   await caughtUp(mine);
   if (!here(mine)) return;
   if (problem && !stopped) failed(mine, problem, started, () => request(mine, rest, payload, { key, user, unsent }));
   if (!mine.pending) message.focus({ preventScroll: true });
+}
+
+/** Remembers a long run until it has ended, also while another conversation is open; null forgets it. */
+function expect(mine, run) {
+  mine.run = run;
+  mine.hasEnded = false;
+  if (run) runs.set(mine.id, run); else runs.delete(mine.id);
+}
+
+/** Asks once more for what a long run was asked for: it tells how that stands, or why nothing came of it. */
+async function askAgain(mine) {
+  const { run } = mine;
+  let problem = null;
+  try {
+    const told = await api.turn(mine.id, "", run.payload, { key: run.key });
+    if (told.durable || told.pending) return;
+  } catch (error) {
+    if (canRepeat(error)) return;  // the next look asks again
+    problem = error;
+  }
+  if (!here(mine) || mine.run !== run) return;
+  expect(mine, null);
+  mine.hasEnded = problem !== null;
+  await caughtUp(mine);
+  if (!problem || !here(mine)) return;
+  if (!run.isIn(mine.history)) run.unsent(problem);
+  failed(mine, problem, run.hasBegun, () => {});
 }
 
 /** Follows the end of what is being said, until somebody scrolls away. */
@@ -308,7 +401,7 @@ function failed(mine, error, started, again) {
   const isStored = mine.history.items.length && !isAnswer(mine.history.items.at(-1)) && !mine.pending && phase === "idle";
   if (started && isStored) {
     removeCards("note");
-    actions.push(button("Continue", () => request(mine, "", { continue: true }), "primary"));
+    actions.push(goOn(mine));
   } else if (!started && canRepeat(error) && !mine.pending) {
     actions.push(button("Try again", () => message.value.trim() ? $("composer").requestSubmit() : again(), "primary"));
   }
@@ -320,27 +413,35 @@ function send(text) {
   const mine = conversation;
   const parts = attachments.take();
   const content = parts.length ? [...(text ? [{ type: "input_text", text }] : []), ...parts] : text;
+  const isLong = long.isChosen();
+  const payload = isLong ? { message: content, durable: true } : { message: content };
   // What was not known to arrive is sent again under the same key, so that it is answered once.
-  const same = JSON.stringify(mine.returned?.content) === JSON.stringify(content);
+  const same = JSON.stringify(mine.returned?.payload) === JSON.stringify(payload);
   const key = same ? mine.returned.key : api.newId();
   mine.returned = null;
   message.value = "";
-  const unsent = () => {
-    mine.returned = { content, key };
+  long.choose(false);
+  const unsent = (problem) => {
+    if (!problem || canRepeat(problem)) conversation.returned = { payload, key };
     message.value ||= text;
     attachments.giveBack(parts);
+    long.choose(isLong);
   };
-  request(mine, "", { message: content }, { key, user: userNode(text, parts), unsent });
+  request(mine, "", payload, { key, user: userNode(text, parts), unsent });
 }
 
 async function stop() {
   const mine = conversation;
+  const { run, pending } = mine, decided = phase === "long" && pending;
   mine.request?.abort();
   $("stop").disabled = true;
   try {
-    await api.stop(mine.id);
+    await (decided ? api.discard(mine.id, pending.run_id) : api.stop(mine.id));
     say("Stopped.");
+    expect(mine, null);
+    if (here(mine) && run && !run.hasBegun) run.unsent();
     if (here(mine) && !mine.request) await update(mine);
+    tell(mine);
   } catch (error) {
     if (here(mine)) addCard("failed", ...explain(error), [], "alert");
   } finally {
@@ -514,7 +615,8 @@ list.start({
     if (id === conversation.id) startNew();
   },
 });
-attachments.start((notice) => { if (phase === "idle") $("hint").textContent = notice || HINTS.idle; });
+attachments.start((notice) => { if (phase === "idle") notice ? $("hint").textContent = notice : showHint(); });
+long.start(() => { if (phase === "idle") showHint(); });
 $("ideas").append(...IDEAS.map((idea) => button(idea, () => { message.value = idea; message.focus(); })));
 await markdown.load();
 try {

@@ -10,14 +10,19 @@ const HEADLINES = {
 
 const ADVICE = {
   context_full: "Start a new conversation, or fork this one further up.",
-  max_turns: "Continue lets the agent go on from where it stopped.",
+  max_turns: "Continue, where that is offered, lets it go on from there. Or ask for less at a time.",
   input_blocked: "Say it in other words: the message was not kept.",
   output_blocked: "Ask in other words.",
   tool_blocked: "Ask in other words.",
   no_key: "Whoever runs this service has to give it an API key.",
   key_rejected: "Whoever runs this service has to look at its API key.",
   quota_used_up: "Whoever runs this service has to look at the model's account.",
+  run_failed: "Answer again begins anew: its tools may run again.",
   run_not_resumable: "Discard it, or wait for a version of the agent that can go on with it.",
+};
+
+const REASONS = {
+  run_ended: "The long run has ended without an answer. Whoever runs this service finds the reason in its durable function's log.",
 };
 
 const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
@@ -34,11 +39,24 @@ export function explain(error, started = false) {
   if (status === 409 && body.retry_after) {
     return ["This conversation is busy", `Another window, or another program, is waiting for its answer: ${error.message}.${wait}`];
   }
+  const reason = (!body.run_id && REASONS[body.code]) || sentence(error.message);
   const advice = ADVICE[body.code] ? ` ${ADVICE[body.code]}` : "";
   if (status === 413 && !advice) return [HEADLINES[413], `${sentence(error.message)} Shorten it, or attach less.`];
   return [status === 409 ? "This is not possible now" : HEADLINES[status] || "Something went wrong here",
-    `${sentence(error.message)}${advice}${wait}${status >= 500 && !advice ? " What was stored before is safe." : ""}`];
+    `${reason}${advice}${wait}${status >= 500 && !advice ? " What was stored before is safe." : ""}`];
 }
+
+const ENDINGS = {
+  abandoned: "It was stopped, or given up. What was done is stored.",
+  output_blocked: "The answer was blocked.",
+  max_turns: "The agent came to no end. What was done is stored.",
+  context_full: "The conversation is too long for the model. Start a new one, or fork this one further up.",
+  failed: "The run failed, and was given up. What was done is stored.",
+};
+
+/** A headline and a text for a message without an answer, by how its turn ended. */
+export const ending = (outcome) => ["This message has no answer", ENDINGS[outcome]
+  ? `${ENDINGS[outcome]} ${ADVICE.run_failed}` : "It was stopped, or something went wrong on the way. What was done is stored."];
 
 /** Whether the same request can have another outcome. */
 export const canRepeat = (error) => !(error instanceof Refused) || (error.status === 409 && error.body.retry_after)

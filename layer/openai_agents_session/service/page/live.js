@@ -14,6 +14,7 @@ export class Live {
   #due = 0;
   #dots = el("div", { className: "thinking" }, el("i"), el("i"), el("i"));
   #drawn;
+  #note = null;
 
   /** `drawn` is called whenever the turn has grown. */
   constructor(turns, log, user, drawn) {
@@ -60,6 +61,13 @@ export class Live {
     this.#answer.classList.remove("speaking");
     this.#answer = null;
     this.#text = "";
+  }
+
+  /** Says what is waited for, in place of what an answer would say. */
+  waits(words) {
+    this.#note ??= el("p", { className: "waits" });
+    this.#note.textContent = words;
+    this.#dots.after(this.#note);
   }
 
   toolStarted({ call_id: id, tool, arguments: args }) {
