@@ -363,9 +363,12 @@ def test_a_run_whose_execution_ended_in_the_middle_is_told_as_ended(
     turns.effects.wait_for(1)
     durable.stop()
     assert front.invoke(request).answer["durable"] == "running"  # as far as can be known, until its time is over
-    assert front.invoke({"session_id": session_id, "action": "stop"}).answer["stopped"]
+    with turns.environment() as plain:  # which knows of no durable runs: it frees the session, and gives none up
+        assert plain.invoke({"session_id": session_id, "action": "stop"}).answer["stopped"]
     answer = came_to(front, request)
     assert (answer["status"], answer["code"]) == (409, "run_ended")
+    assert front.invoke({"session_id": session_id, "action": "stop"}).answer["stopped"]
+    assert front.invoke(request).answer["code"] == "abandoned"
     assert turns.effects.of("pay") == 1
     turns.assert_goes_on(front, session_id)
 
