@@ -347,6 +347,7 @@ async function request(mine, rest, payload, { key = api.newId(), user = null, un
   await caughtUp(mine);
   if (!here(mine)) return;
   if (problem && !stopped && returned === mine.returned) failed(mine, problem, started, () => request(mine, rest, payload, { key, user, unsent }));
+  if (mine.returned) look(LOOK_SOON_MS);  // it may have arrived all the same
   if (!mine.pending) message.focus({ preventScroll: true });
 }
 

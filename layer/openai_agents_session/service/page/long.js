@@ -7,7 +7,7 @@ const FIRST_LOOK_MS = 1000;
 const LAST_LOOK_MS = 10_000;
 const SLOWER = 1.3;                   // each look after the one before, while nothing is new
 const QUIET_MS = 60_000;              // then it is said what can be done
-const ASK_MS = 5000;                  // how often to ask for a run that is nowhere to be seen
+const ASK_MS = 3000;                  // how often to ask for a run that is nowhere to be seen
 
 let changed = () => {};
 
