@@ -303,6 +303,36 @@ def test_a_clear_while_a_run_works_ends_it(front: Emulator, durable: DurableLamb
     turns.assert_goes_on(front, session_id)
 
 
+@pytest.mark.parametrize("is_decided", [False, True], ids=["at first", "after a decision"])
+def test_a_stop_ends_a_run_for_good(
+    front: Emulator, durable: DurableLambda, turns: TurnStage, is_decided: bool
+) -> None:
+    """A run that is stopped while it works does not take the session again, and is told as given up."""
+    turns.model.script = (
+        REFUNDS if is_decided else by_turn(calls("pay", amount=1), calls("pay", amount=2), says("Paid."))
+    )
+    session_id, tool = new_id(), "refund" if is_decided else "pay"
+    request = durably(session_id, "Refund A-17." if is_decided else "Pay 1 and 2.")
+    seen: list[Any] = []
+
+    def stop() -> None:
+        stopped = {"session_id": session_id, "action": "stop"}
+        seen.append((history(front, session_id)["durable_run"], front.invoke(stopped).answer["stopped"]))
+
+    turns.effects.on(1, "after", stop)
+    if is_decided:
+        front.invoke(waiting(front, session_id) | {"action": "approve"})
+    else:
+        front.invoke(request)
+    assert until(SECONDS, lambda: seen and durable.running == 0)
+    assert seen == [(True, True)]
+    assert turns.effects.of(tool) == 1
+    told = history(front, session_id)
+    assert (told["state"], told["durable_run"]) == ("idle", False)
+    assert front.invoke(request).answer["code"] == "abandoned"
+    turns.assert_goes_on(front, session_id)
+
+
 def test_a_run_that_is_killed_goes_on_in_another_environment(
     front: Emulator, durable: DurableLambda, turns: TurnStage
 ) -> None:
