@@ -13,6 +13,8 @@ from typing import Any
 
 from tools.emulation.engines import Engine
 
+pytestmark = pytest.mark.one_engine
+
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "conversations.md"
 BLOCK = re.compile(r"```python\n(?P<code>.*?)```\n\n```text\n(?P<shown>.*?)```", re.DOTALL)
 
