@@ -1,4 +1,4 @@
-"""Every sample event through `sam local invoke`, in real containers (`make test-docker`).
+"""Every sample event through `sam local invoke`, in real containers, then durable runs (`make test-docker`).
 
 It needs a Docker engine and the image of Lambda's runtime: the one that the SAM CLI pulls, or one of the same tag that
 is there already. The table is DynamoDB as emulated by moto, on the address of the host that containers reach, for as
@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tools import interrupts, local_dynamodb
+from tools import docker_durable, interrupts, local_dynamodb
 from tools.emulation import rie
 from tools.emulation.sam import ROOT, build, sam
 from tools.local_stack import TABLE, new_tables
@@ -44,15 +44,18 @@ def main() -> int:
     gateway = host_address()
     image = f"public.ecr.aws/lambda/python:{arguments.runtime}-{rie.architecture()}"
     present = bool(docker("images", "--quiet", image))
-    artifacts = build(WORK, Architecture=rie.architecture(), PythonVersion=arguments.runtime)
+    parameters = {"Architecture": rie.architecture(), "PythonVersion": arguments.runtime}
+    artifacts = build(WORK, **parameters, **docker_durable.PARAMETERS)
     with local_dynamodb.running(host=gateway) as url:
         new_tables(url)
         variables = WORK / "variables.json"
-        variables.write_text(json.dumps({FUNCTION: environment(url)}))
+        variables.write_text(json.dumps(dict.fromkeys((FUNCTION, docker_durable.FUNCTION), environment(url))))
         options = ["--env-vars", str(variables), *(["--skip-pull-image"] if present else [])]
         names = arguments.events or in_order()
         failures = sum(not invoke(artifacts, name, options) for name in names)
-    print(f"{len(names) - failures} passed, {failures} failed")
+        if not arguments.events:
+            failures += docker_durable.check(artifacts, options)
+    print(f"{failures} failed")
     return min(failures, 100)
 
 
