@@ -235,33 +235,55 @@ def test_a_run_that_fails_says_why(page: Page) -> None:
     page.sees("You said: Hello", ".assistant")
 
 
-def test_a_message_that_was_not_known_to_arrive_is_one_run(page: Page) -> None:
-    """Sent again after a lost connection, as a long run still, it has the key that it had."""
+def loses(page: Page, when: str) -> None:
+    """Lose the connection once, before or after a message has arrived; note under which keys messages are sent."""
     page.run(
-        "const fetched = window.fetch; window.keys = [];"
+        "const when = arguments[0], fetched = window.fetch; window.keys = [];"
         "window.fetch = (path, options) => {"
-        "  const key = options?.headers?.['idempotency-key'];"
+        "  const key = options?.headers?.['idempotency-key'], isFirst = key && !window.keys.length;"
         "  if (key) window.keys.push(key);"
+        "  if (isFirst && when === 'before') return Promise.reject(new TypeError('lost'));"
         "  return fetched(path, options).then((answer) => {"
-        "    if (key && window.keys.length === 1) throw new TypeError('lost on its way back');"
+        "    if (isFirst) throw new TypeError('lost');"
         "    return answer;"
         "  });"
-        "};"
+        "};",
+        when,
     )
-    script = plays(page, says("Once."))
+
+
+def test_a_message_that_did_not_arrive_is_sent_again_as_the_same_run(page: Page) -> None:
+    """After a lost connection the message and the choice are back, and the key stays what it was."""
+    plays(page, says("Once.")).let()
+    loses(page, "before")
     chooses_long(page)
     page.send("Hello")
     page.sees("The connection was lost", ".failed [role=alert]")
     assert page.one("#message").get_attribute("value") == "Hello"
     assert page.one("#long input").is_selected()
     page.press("Try again")
-    is_under_way(page)
-    script.let()
     page.sees("Once.", ".assistant")
     page.settles()
+    assert page.said == ["Hello", "Once."]
     keys = page.run("return window.keys")
     assert len(keys) >= 2
     assert len(set(keys)) == 1
+    assert len(page.model.seen) == 1
+
+
+def test_a_message_that_arrived_unknown_to_the_page_is_not_left_to_be_sent_again(page: Page) -> None:
+    """When the answer to a start is lost, the run is found in the history, and the message leaves its field."""
+    script = plays(page, says("Once."))
+    loses(page, "after")
+    chooses_long(page)
+    page.send("Hello")
+    is_under_way(page)
+    assert page.until(lambda: page.one("#message").get_attribute("value") == "")
+    assert page.all(".failed") == []
+    assert not page.one("#long input").is_selected()
+    script.let()
+    page.sees("Once.", ".assistant")
+    page.settles()
     assert page.said == ["Hello", "Once."]
     assert len(page.model.seen) == 1
 
@@ -279,6 +301,7 @@ def test_a_run_that_cannot_begin_gives_its_message_back(
     assert page.said == []
     assert page.one("#message").get_attribute("value") == "Hello"
     assert page.one("#long input").is_selected()
+    assert page.hint == "It goes on when you close this page."
     page.one("#send").click()
     page.sees("You said: Hello", ".assistant")
     assert page.said == ["Hello", "You said: Hello"]

@@ -1,8 +1,9 @@
 // The page: one conversation, what people do with it, and how it keeps up with what happens elsewhere.
 //
 // The history that is stored is the truth. While a turn runs, its stream is shown; when it is over, however it ended, the
-// history is read again. A long run has no stream: its steps are looked for. What happens in other windows is noticed by a look at the newest item: at once when a window of
-// this browser says so, otherwise every few seconds while the page can be seen.
+// history is read again. A long run has no stream: its steps are looked for. What happens in other windows is noticed by a
+// look at the newest item: at once when a window of this browser says so, otherwise every few seconds while the page can
+// be seen.
 
 import * as api from "./api.js";
 import * as attachments from "./attachments.js";
@@ -143,6 +144,7 @@ async function update(mine) {
   mine.history.takeNewest(page);
   mine.pace.news();
   mine.run?.see(mine.history, page.durable_run);
+  if (isThere(mine.history, mine.returned)) hasArrived(mine);
   const isToCome = mine.run && !mine.run.hasBegun;
   keepingPlace(() => {
     turns.show(mine.history.turns());
@@ -160,6 +162,8 @@ async function update(mine) {
   settle(mine, page, pending);
   fill(mine);
 }
+
+const isThere = (history, sent) => sent && !sent.isRefused && history.hasSaid(sent.payload.message, sent.total);
 
 const stampOf = ({ total, updated_at: at, state, title }) => JSON.stringify([total, at, state, title]);
 
@@ -339,9 +343,10 @@ async function request(mine, rest, payload, { key = api.newId(), user = null, un
   if (!here(mine)) return;
   if (!isTaken) live.end();
   if (problem && !started && !stopped) { live.remove(); unsent(problem); }
+  const { returned } = mine;
   await caughtUp(mine);
   if (!here(mine)) return;
-  if (problem && !stopped) failed(mine, problem, started, () => request(mine, rest, payload, { key, user, unsent }));
+  if (problem && !stopped && returned === mine.returned) failed(mine, problem, started, () => request(mine, rest, payload, { key, user, unsent }));
   if (!mine.pending) message.focus({ preventScroll: true });
 }
 
@@ -410,7 +415,7 @@ function failed(mine, error, started, again) {
 }
 
 function send(text) {
-  const mine = conversation;
+  const mine = conversation, { total } = mine.history;
   const parts = attachments.take();
   const content = parts.length ? [...(text ? [{ type: "input_text", text }] : []), ...parts] : text;
   const isLong = long.isChosen();
@@ -422,12 +427,23 @@ function send(text) {
   message.value = "";
   long.choose(false);
   const unsent = (problem) => {
-    if (!problem || canRepeat(problem)) conversation.returned = { payload, key };
+    if (!problem || canRepeat(problem)) conversation.returned = { payload, key, text, total, isRefused: Boolean(problem?.status) };
     message.value ||= text;
     attachments.giveBack(parts);
     long.choose(isLong);
   };
   request(mine, "", payload, { key, user: userNode(text, parts), unsent });
+}
+
+/** What was given back, since nobody knew whether it had arrived, is stored: it is not to be sent again. */
+function hasArrived(mine) {
+  if (message.value === mine.returned.text) {
+    message.value = "";
+    attachments.take();
+    long.choose(false);
+  }
+  mine.returned = null;
+  removeCards("failed");
 }
 
 async function stop() {

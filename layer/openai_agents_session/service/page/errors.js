@@ -21,9 +21,8 @@ const ADVICE = {
   run_not_resumable: "Discard it, or wait for a version of the agent that can go on with it.",
 };
 
-const REASONS = {
-  run_ended: "The long run has ended without an answer. Whoever runs this service finds the reason in its durable function's log.",
-};
+const RUN_ENDED = ["The long run has ended without an answer",
+  "Whoever runs this service finds the reason in the log of its durable function."];
 
 const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
 
@@ -35,15 +34,15 @@ export function explain(error, started = false) {
       : "Check the connection, then try again. Nothing was lost."];
   }
   const { status, body } = error;
+  if (body.code === "run_ended" && !body.run_id) return RUN_ENDED;
   const wait = body.retry_after ? ` Try again in ${body.retry_after} s.` : "";
   if (status === 409 && body.retry_after) {
     return ["This conversation is busy", `Another window, or another program, is waiting for its answer: ${error.message}.${wait}`];
   }
-  const reason = (!body.run_id && REASONS[body.code]) || sentence(error.message);
   const advice = ADVICE[body.code] ? ` ${ADVICE[body.code]}` : "";
   if (status === 413 && !advice) return [HEADLINES[413], `${sentence(error.message)} Shorten it, or attach less.`];
   return [status === 409 ? "This is not possible now" : HEADLINES[status] || "Something went wrong here",
-    `${reason}${advice}${wait}${status >= 500 && !advice ? " What was stored before is safe." : ""}`];
+    `${sentence(error.message)}${advice}${wait}${status >= 500 && !advice ? " What was stored before is safe." : ""}`];
 }
 
 const ENDINGS = {

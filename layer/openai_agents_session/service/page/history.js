@@ -30,6 +30,12 @@ export class History {
     this.total = Math.min(this.total, position);
   }
 
+  /** Whether a message was said at a position or behind it; files do not count, which may be cut. */
+  hasSaid(content, from) {
+    const text = textOf(content);
+    return this.items.some((item, index) => this.first + index >= from && isUser(item) && textOf(item.content) === text);
+  }
+
   /** The turns: what begins with something that a person said. */
   turns() {
     const turns = [];

@@ -1,13 +1,15 @@
 // Long runs: messages that a durable function answers. Such a run goes on without this page, which looks how it stands.
 
 import { $ } from "./elements.js";
-import { isAnswer, isUser, textOf } from "./history.js";
+import { isAnswer } from "./history.js";
 
 const FIRST_LOOK_MS = 1000;
 const LAST_LOOK_MS = 10_000;
 const SLOWER = 1.3;                   // each look after the one before, while nothing is new
 const QUIET_MS = 60_000;              // then it is said what can be done
 const ASK_MS = 5000;                  // how often to ask for a run that is nowhere to be seen
+
+let changed = () => {};
 
 /** Offers the choice, where the server has a function for it. */
 export function offer(isPossible) {
@@ -17,10 +19,14 @@ export function offer(isPossible) {
 
 export const isChosen = () => $("long-run").checked;
 
-export function choose(wanted) { $("long-run").checked = wanted; }
+export function choose(wanted) {
+  $("long-run").checked = wanted;
+  changed();
+}
 
-/** `changed` is called when somebody has chosen. */
-export function start(changed) {
+/** `told` is called whenever the choice may be another. */
+export function start(told) {
+  changed = told;
   $("long").title = $("long-about").textContent;
   $("long-run").addEventListener("change", changed);
 }
@@ -64,10 +70,7 @@ export class Run {
   see(history, isUnderWay) { this.hasBegun ||= isUnderWay || this.isIn(history); }
 
   /** Whether its question is stored. */
-  isIn({ items, first }) {
-    const text = textOf(this.payload.message);
-    return items.some((item, index) => first + index >= this.#total && isUser(item) && textOf(item.content) === text);
-  }
+  isIn(history) { return history.hasSaid(this.payload.message, this.#total); }
 
   /** Whether its answer is. */
   isAnsweredIn(history) { return this.isIn(history) && isAnswer(history.items.at(-1)); }
