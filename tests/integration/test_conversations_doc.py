@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tools.emulation.engines import Engine
 
 pytestmark = pytest.mark.one_engine
