@@ -1,7 +1,8 @@
 """The engines as a test axis, and what every test can count on.
 
-A test that takes `engine`, `table` or `client` runs once on each DynamoDB engine that this machine has. The summary
-says which engines those were and why another is missing; in CI (CI=true) a missing engine fails the run.
+A test that takes `engine`, `table` or `client` runs once on each DynamoDB engine that this machine has; one that is
+about something above the store, such as the command or an example, and is marked `one_engine`, on one. The summary says
+which engines those were and why another is missing; in CI (CI=true) a missing engine fails the run.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("project")
 
+QUICKEST = "dynoxide"
+
 _used: Counter[str] = Counter()
 _samples: dict[str, str] = {}
 
@@ -57,6 +60,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if unknown := needs - engines.CAPABILITIES:
         raise pytest.UsageError(f"{metafunc.definition.nodeid} needs {unknown}, which no engine is known to get wrong")
     names = [name for name in _present(metafunc.config) if not needs & engines.KINDS[name].faults]
+    if metafunc.definition.get_closest_marker("one_engine") and not metafunc.config.getoption("--exhaustive"):
+        names = sorted(names, key=lambda name: name != QUICKEST)[:1]
     metafunc.parametrize("engine", names, indirect=True, scope="session")
 
 
@@ -145,6 +150,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             terminalreporter.line(f"{name}: MISSING, {reason}", red=True)
         else:
             terminalreporter.line(f"{name}: {_used[name]} tests")
+    if not config.getoption("--exhaustive"):
+        terminalreporter.line("Tests marked one_engine ran on one; --exhaustive runs them on each.")
     if _missing_in_ci(config):
         terminalreporter.line("CI runs on every engine: failed", red=True)
     if _samples:

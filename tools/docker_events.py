@@ -1,4 +1,4 @@
-"""Every sample event through `sam local invoke`, in real containers (`make test-docker`).
+"""Every sample event through `sam local invoke`, in real containers, then durable runs (`make test-docker`).
 
 It needs a Docker engine and the image of Lambda's runtime: the one that the SAM CLI pulls, or one of the same tag that
 is there already. The table is DynamoDB as emulated by moto, on the address of the host that containers reach, for as
@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tools import interrupts, local_dynamodb
+from tools import docker_durable, interrupts, local_dynamodb
 from tools.emulation import rie
 from tools.emulation.sam import ROOT, build, sam
 from tools.local_stack import TABLE, new_tables
@@ -36,7 +36,7 @@ FIRST = ("first_turn", "tool_turn", "follow_up", "recall", "refund", "approvals"
 
 
 def main() -> int:
-    """Invoke the function with each event; the number of failures is the exit code."""
+    """Invoke the functions; the number of failures is the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runtime", default="3.13", help="the template's Python")
     parser.add_argument("--events", nargs="*", help="names of events; all of them by default")
@@ -44,16 +44,19 @@ def main() -> int:
     gateway = host_address()
     image = f"public.ecr.aws/lambda/python:{arguments.runtime}-{rie.architecture()}"
     present = bool(docker("images", "--quiet", image))
-    artifacts = build(WORK, Architecture=rie.architecture(), PythonVersion=arguments.runtime)
+    parameters = {"Architecture": rie.architecture(), "PythonVersion": arguments.runtime}
+    artifacts = build(WORK, **parameters, **docker_durable.PARAMETERS)
     with local_dynamodb.running(host=gateway) as url:
         new_tables(url)
         variables = WORK / "variables.json"
-        variables.write_text(json.dumps({FUNCTION: environment(url)}))
+        variables.write_text(json.dumps(dict.fromkeys((FUNCTION, docker_durable.FUNCTION), environment(url))))
         options = ["--env-vars", str(variables), *(["--skip-pull-image"] if present else [])]
         names = arguments.events or in_order()
-        failures = sum(not invoke(artifacts, name, options) for name in names)
-    print(f"{len(names) - failures} passed, {failures} failed")
-    return min(failures, 100)
+        passed = [invoke(artifacts, name, options) for name in names]
+        if not arguments.events:
+            passed += docker_durable.check(artifacts, options)
+    print(f"{passed.count(True)} passed, {passed.count(False)} failed")
+    return min(passed.count(False), 100)
 
 
 def docker(*arguments: str) -> str:

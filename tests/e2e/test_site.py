@@ -25,6 +25,8 @@ from tools.emulation.engines import Engine
 from tools.layers.assemble import ROOT
 from tools.page import serving
 
+pytestmark = pytest.mark.one_engine
+
 DOCS = ROOT / "docs"
 EXAMPLES = DOCS / "examples"
 PYTHON = ROOT / ".work" / "envs" / "docs" / "bin" / "python"

@@ -17,6 +17,8 @@ from openai_agents_session.runs import PendingCall, PendingRuns
 from tests.support.operating import Cli, World, json_of, message, python
 from tools.emulation.proxy import FaultProxy
 
+pytestmark = pytest.mark.one_engine
+
 # --- list ------------------------------------------------------------------------------------------------------------
 
 

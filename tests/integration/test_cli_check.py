@@ -18,6 +18,8 @@ from openai_agents_session.runs import PendingCall, PendingRuns
 from openai_agents_session.storage.table import Table
 from tests.support.operating import LARGE_STATE, Cli, World, json_of, message
 
+pytestmark = pytest.mark.one_engine
+
 # --- verify and repair -----------------------------------------------------------------------------------------------
 
 

@@ -21,6 +21,8 @@ from tools.emulation.engines import Engine
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
 
+pytestmark = pytest.mark.one_engine
+
 ODD_TITLE = "Zürich — naïve 中文 🙂 “quoted”"
 
 

@@ -18,6 +18,8 @@ from openai_agents_session.runs import PendingCall, PendingRuns
 from tests.support.operating import World, create_table, environment, message
 from tools.emulation import engines
 
+pytestmark = pytest.mark.one_engine
+
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "operating.md"
 BLOCK = re.compile(r"(?P<mark><!-- needs: [^>]+ -->\n)?```console\n(?P<text>.*?)```", re.DOTALL)
 TABLE = "agent-sessions"

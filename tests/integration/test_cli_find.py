@@ -18,6 +18,8 @@ from openai_agents_session.cli.views.conversation import MESSAGE_LINES
 from openai_agents_session.storage.table import Table
 from tests.support.operating import Cli, World, json_of, message
 
+pytestmark = pytest.mark.one_engine
+
 DIGEST = "0123456789abcdef0123456789abcdef"
 
 

@@ -24,6 +24,8 @@ from openai_agents_session.storage.salvage import Salvage, salvage
 from openai_agents_session.storage.table import Table
 from tests.support.operating import SMALL, Cli, World
 
+pytestmark = pytest.mark.one_engine
+
 Change = Callable[[dict[str, Any]], Any]
 
 

@@ -17,6 +17,8 @@ from tests.support.bulk import PATTERN, fill
 from tests.support.operating import create_table, environment
 from tools.emulation.engines import Engine
 
+pytestmark = pytest.mark.one_engine
+
 MOST_MEGABYTES = 200
 CPU_SECONDS_A_THOUSAND = {"list": 1.7, "verify": 2.2, "export": 8.6, "import": 11.8}
 """For a thousand sessions: four times what docs/operating.md tells, so that slow machines pass and loops do not."""

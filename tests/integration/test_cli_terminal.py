@@ -31,6 +31,8 @@ from tests.support.operating import World, create_table, environment, message
 from tools.emulation import engines
 from tools.emulation.engines import Engine
 
+pytestmark = pytest.mark.one_engine
+
 LONG = f"ada-{'0123456789' * 6}@{'f' * 32}"
 NAMES = ["ada@0123456789abcdef0123456789abcdef", LONG, "zürich→日本語🏔", "b"]
 SUM = '{"exported": {"sessions": 1, "items": 0}}'

@@ -22,6 +22,8 @@ from openai_agents_session import StorageOptions
 from tests.support.operating import Cli, World, create_table, environment, json_of, message
 from tools.emulation.engines import Engine
 
+pytestmark = pytest.mark.one_engine
+
 # --- export and import -----------------------------------------------------------------------------------------------
 
 ODD: list[Any] = [

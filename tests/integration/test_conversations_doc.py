@@ -11,7 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tools.emulation.engines import Engine
+
+pytestmark = pytest.mark.one_engine
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "conversations.md"
 BLOCK = re.compile(r"```python\n(?P<code>.*?)```\n\n```text\n(?P<shown>.*?)```", re.DOTALL)

@@ -139,7 +139,7 @@ def scripted(stage: Stage, *script: Entry, **settings: Any) -> Callable[[], Agen
     return lambda: Agent(name="scripted", model=LedgerModel(stage.ledger, list(script)), **settings)
 
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [pytest.mark.one_engine, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
 
 def test_parallel_tools(stage: Stage) -> None:

@@ -14,6 +14,8 @@ from tests.support.durable_agents import Ledger, LedgerModel
 from tests.support.durable_worker import service_for
 from tools.emulation.engines import Engine
 
+pytestmark = pytest.mark.one_engine
+
 PAGE = Path(__file__).parents[2] / "docs" / "durable.md"
 
 

@@ -20,6 +20,8 @@ from tools.emulation.engines import Engine
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
 
+pytestmark = pytest.mark.one_engine
+
 Sample = Callable[[Sequence[Any], int], Sequence[Any]]
 
 TOOLS = ("pay c1", "pay c2", "ship c3", "mail c4")

@@ -515,6 +515,7 @@ async def _compacted(
     return code
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize(
     ("automatic", "size"), [(True, 20_000), (False, 20)], ids=["by a run, a large summary", "by hand, a small one"]
 )

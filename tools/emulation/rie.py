@@ -147,7 +147,7 @@ class Emulator:
         self.kill()
 
     def _starts(self) -> bool:
-        self._port, api_port = _free_ports(2)
+        self._port, api_port = free_ports(2)
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by kill
         self._process = subprocess.Popen(
             [
@@ -244,7 +244,8 @@ def _listens(port: int) -> bool:
     return True
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on."""
     probes = [socket.create_server((HOST, 0)) for _ in range(count)]
     try:
         return [probe.getsockname()[1] for probe in probes]

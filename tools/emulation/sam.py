@@ -37,7 +37,11 @@ def environ(endpoint_url: str | None = None) -> dict[str, str]:
 
 
 def sam(
-    *arguments: str, endpoint_url: str | None = None, first_on_path: Path | None = None, timeout: float = 180
+    *arguments: str,
+    endpoint_url: str | None = None,
+    first_on_path: Path | None = None,
+    variables: Mapping[str, str] | None = None,
+    timeout: float = 180,
 ) -> str:
     """Run the SAM CLI in the project's folder.
 
@@ -45,6 +49,7 @@ def sam(
         arguments: The command and its options.
         endpoint_url: Where AWS is.
         first_on_path: A folder whose programs it finds first.
+        variables: More environment variables.
         timeout: Seconds after which it fails.
 
     Returns:
@@ -54,13 +59,13 @@ def sam(
         AssertionError: It failed; the message is what it printed.
     """
     command = [str(ENVIRONMENT / "bin" / "sam"), *arguments]
-    variables = environ(endpoint_url)
+    all_variables = environ(endpoint_url) | dict(variables or {})
     if first_on_path:
-        variables["PATH"] = f"{first_on_path}{os.pathsep}{variables['PATH']}"
+        all_variables["PATH"] = f"{first_on_path}{os.pathsep}{all_variables['PATH']}"
     done = subprocess.run(
         command,
         cwd=ROOT,
-        env=variables,
+        env=all_variables,
         capture_output=True,
         text=True,
         timeout=timeout,
