@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -119,10 +120,13 @@ def test_what_is_asked_of_a_durable_run_is_not_streamed(
 ) -> None:
     """A client that asks for events gets the status and the JSON of a durable run, each time that it asks."""
 
-    def broken() -> Emulator:
+    is_over = threading.Event()
+
+    def waits() -> Emulator:
+        is_over.wait(60)
         raise RuntimeError("it does not start")
 
-    with DurableLambda(broken) as durable, server(stage, tmp_path / "log", model, **durable.variables) as client:
+    with DurableLambda(waits) as durable, server(stage, tmp_path / "log", model, **durable.variables) as client:
         message = {"message": "Hello", "durable": True}
         for _ in range(2):
             with client.ask("POST", path_of(session_id), message, idempotency_key="once") as answer:
@@ -131,6 +135,7 @@ def test_what_is_asked_of_a_durable_run_is_not_streamed(
         with client.ask("POST", path_of(session_id), message | {"message": "Bye"}, idempotency_key="once") as answer:
             assert answer.status == 422
         assert client.get(path_of(session_id))["durable"] is True
+        is_over.set()
 
 
 def test_a_tool_is_seen_to_start_and_to_finish(client: Client, model: StreamingModel, session_id: str) -> None:
