@@ -40,7 +40,15 @@ def stops(terminal: Terminal) -> None:
 
 @pytest.mark.parametrize(
     "moment",
-    ["building the layer", "starting DynamoDB", "a cold start", "environment 3", "a bad day", "approve"],
+    [
+        "building the layer",
+        "starting DynamoDB",
+        "a cold start",
+        "environment 3",
+        "a bad day",
+        "approve",
+        "it outlives its environments",
+    ],
 )
 def test_a_demo_stops_at_once(moment: str) -> None:
     with Terminal(["make", "demo"], rie.ROOT, environ()) as terminal:

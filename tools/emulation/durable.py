@@ -134,9 +134,9 @@ class DurableLambda(LocalServer):
         return self._begun().running()
 
     def __exit__(self, *exception: object) -> None:
-        """End the executions and the environments."""
-        self.forget()
+        """End the environments, which could still ask something of their executions, then these."""
         self.environments.kill(closing=True)
+        self.forget()
         super().__exit__(*exception)
 
     def _begun(self) -> Executions:
