@@ -58,6 +58,41 @@ class _Step:
     others: int
 
 
+class StoredSteps:
+    """What of a turn is stored, by its calls: the SDK appends a step when its tools have run, and so once more."""
+
+    def __init__(self) -> None:
+        self._steps: list[_Step] = []
+        self._keys: set[tuple[str, str]] = set()
+
+    def has(self, key: tuple[str, str]) -> bool:
+        """Whether a call or an output is stored, by its type and its call's id."""
+        return key in self._keys
+
+    def note(self, items: Iterable[Any]) -> list[Any]:
+        """Remember items that are stored; those of them that were not known yet."""
+        items = [item for item in items if _key(item) not in self._keys]
+        keys = {key for item in items if (key := _key(item))}
+        calls = frozenset(call_id for kind, call_id in keys if _is_call(kind))
+        self._keys |= keys
+        if calls:
+            self._steps.append(_Step(calls, sum(_is_other(item) for item in items)))
+        return items
+
+    def not_stored(self, batch: Iterable[Any]) -> list[Any]:
+        """A batch without what is stored: calls and outputs by their ids, what came with the calls by its order."""
+        items = [item if isinstance(item, dict) else item.model_dump(mode="json", exclude_unset=True) for item in batch]
+        calls = {key[1] for item in items if (key := _key(item)) and _is_call(key[0])}
+        others = sum(step.others for step in self._steps if step.calls & calls)
+        fresh = []
+        for item in items:
+            if others and _is_other(item):
+                others -= 1
+            elif _key(item) not in self._keys:
+                fresh.append(item)
+        return fresh
+
+
 class TurnJournal:
     """The session of one turn, for the SDK's runner; made by ``turns.named_turn``.
 
@@ -98,8 +133,7 @@ class TurnJournal:
         self._session, self._store = session, session._store
         self._delivery, self._message, self._keep = delivery, message, keep
         self._without_effects = frozenset(without_effects)
-        self._steps: list[_Step] = []
-        self._stored: set[tuple[str, str]] = set()
+        self._stored = StoredSteps()
         self._raw_calls: dict[str, Any] = {}
         self._running: set[str] = set()
         self._outputs: dict[str, dict[str, Any]] = {}
@@ -128,7 +162,7 @@ class TurnJournal:
         """Append what of a batch is not stored yet; the last one ends the turn."""
         if self._is_unsure:
             await self.recall()
-        fresh = self._not_stored(items)
+        fresh = self._stored.not_stored(items)
         if self._outcome is not None and not self.is_ended:
             await self.end(self._outcome, fresh, usage=self._usage)
         elif fresh:
@@ -147,13 +181,13 @@ class TurnJournal:
 
     async def step(self, response: ModelResponse) -> None:
         """Store what the model answered, if it calls tools that have effects. Raises before any of them runs."""
-        output: list[Any] = response.output
-        calls = {str(item.call_id): item for item in output if _is_call(_kind(item))}
-        if all(getattr(call, "name", None) in self._without_effects for call in calls.values()):
+        items = step_of(response, self._without_effects)
+        if not items:
             return
-        items = _without_repeated(response.to_input_items())
         await self._session.add_items(items)
         self._note(items)
+        output: list[Any] = response.output
+        calls = {str(item.call_id): item for item in output if _is_call(_kind(item))}
         self._raw_calls, self._running = calls, set(calls)
 
     async def output(self, call_id: str, result: Any) -> None:
@@ -224,7 +258,7 @@ class TurnJournal:
 
     def remember(self, items: Iterable[Any]) -> None:
         """Take items for stored that were, by an earlier attempt or the run that waited."""
-        self._stored, self._steps, self.tools = set(), [], []
+        self._stored, self.tools = StoredSteps(), []
         step: list[Any] = []
         for item in items:
             if step and _is_output(_kind(item)):
@@ -272,26 +306,20 @@ class TurnJournal:
 
     def _note(self, items: Iterable[Any]) -> None:
         """Remember items that are stored."""
-        items = [item for item in items if _key(item) not in self._stored]
-        keys = {key for item in items if (key := _key(item))}
-        calls = frozenset(call_id for kind, call_id in keys if _is_call(kind))
-        self._stored |= keys
-        self.tools += called(items)
-        if calls:
-            self._steps.append(_Step(calls, sum(_is_other(item) for item in items)))
+        self.tools += called(self._stored.note(items))
 
-    def _not_stored(self, batch: Iterable[Any]) -> list[Any]:
-        """A batch without what is stored: calls and outputs by their ids, what came with the calls by its order."""
-        items = [item if isinstance(item, dict) else item.model_dump(mode="json", exclude_unset=True) for item in batch]
-        calls = {key[1] for item in items if (key := _key(item)) and _is_call(key[0])}
-        others = sum(step.others for step in self._steps if step.calls & calls)
-        fresh = []
-        for item in items:
-            if others and _is_other(item):
-                others -= 1
-            elif _key(item) not in self._stored:
-                fresh.append(item)
-        return fresh
+
+def step_of(response: ModelResponse, without_effects: Collection[str]) -> list[Any]:
+    """What a model answered, if it calls tools that have effects; else nothing.
+
+    Args:
+        response: The answer.
+        without_effects: Names of tools that may run again without harm.
+    """
+    calls: list[Any] = [item for item in response.output if _is_call(_kind(item))]
+    if all(getattr(call, "name", None) in without_effects for call in calls):
+        return []
+    return _without_repeated(response.to_input_items())
 
 
 def mended(items: list[Any], outputs: Mapping[str, Any] | None = None, text: str = INTERRUPTED) -> list[Any]:

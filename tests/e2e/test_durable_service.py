@@ -403,6 +403,24 @@ def test_a_run_whose_execution_ended_in_the_middle_is_told_as_ended(
     turns.assert_goes_on(front, session_id)
 
 
+def test_what_an_ended_run_had_begun_is_not_done_again_when_it_is_continued(
+    front: Emulator, durable: DurableLambda, turns: TurnStage
+) -> None:
+    """A step is in the history before its tools run: who continues sees the call, and does not make it again."""
+    turns.model.script = PAYS
+    front.invoke(durably(session_id := new_id(), "Pay 3."))
+    turns.effects.wait_for(1)
+    durable.stop()
+    with turns.environment() as plain:
+        assert plain.invoke({"session_id": session_id, "action": "stop"}).answer["stopped"]
+        answer = plain.invoke({"session_id": session_id, "action": "continue"}).answer
+    assert answer["answer"] == "Paid."
+    assert turns.effects.of("pay") == 1
+    items = history(front, session_id)["items"]
+    assert kinds(items) == WHOLE
+    assert outputs(items) == [INTERRUPTED]
+
+
 def test_without_a_durable_function_a_durable_message_is_refused(turns: TurnStage) -> None:
     """Where there is no durable function, a request for one is told so, and nothing is said in the session."""
     turns.reset()

@@ -237,7 +237,9 @@ class _Invocation:
         self._work = work
         self._context = context
         self._large = LargeResults(work.session, work.run_name)
-        self._turn = DurableTurn(work.session, work.run_name, work.message, self._seconds_left, work.delivery)
+        self._turn = DurableTurn(
+            work.session, work.run_name, work.message, self._seconds_left, work.delivery, work.options.at_least_once
+        )
         self._operations = Operations(context, work.name, self._large, work.options, self._turn.ready)
         self._turn.guard = self._operations.or_end
         self._agents = DurableAgents(self._operations, work.options)
@@ -380,11 +382,16 @@ class _Invocation:
 
 
 class _EndingHooks(QuietHooks):
-    """Tells the turn when the agent has its answer."""
+    """Tells the turn what the model answers, before tools run, and when the agent has its answer."""
 
     def __init__(self, hooks: Any, operations: Operations, turn: DurableTurn) -> None:
         super().__init__(hooks, operations)
         self._turn = turn
+
+    async def on_llm_end(self, context: Any, agent: Any, response: Any) -> None:
+        """A model has answered; none of the tools that it calls has run yet."""
+        await quiet(self, "on_llm_end", context, agent, response)
+        await self._turn.step(response)
 
     async def on_agent_end(self, context: Any, *arguments: Any) -> None:
         """The agent has its answer: nothing that is recorded may be left."""

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..dynamodb import _settled
@@ -43,9 +43,11 @@ from ..storage.turn_log import (
     turn_id,
 )
 from ..storage.usage import NO_USAGE, Usage
-from ..turn_journal import TurnJournal
+from ..turn_journal import StoredSteps, TurnJournal, step_of
 
 if TYPE_CHECKING:
+    from agents import ModelResponse
+
     from ..dynamodb import DynamoDBSession
 
 _LOST = (Outcome.ABANDONED, Outcome.CLEARED)
@@ -67,6 +69,7 @@ class DurableTurn:
         session: The session.
         name: What names the run among all, in every invocation.
         delivery: The request that the turn is begun for, if it has a name of its own; else the run's name is it.
+        without_effects: Names of tools that may run again without harm.
         message: The items that it begins with.
         seconds: How long a lease may last from now.
 
@@ -83,17 +86,20 @@ class DurableTurn:
         message: list[Any],
         seconds: Callable[[], float],
         delivery: Delivery | None = None,
+        without_effects: Collection[str] = (),
     ) -> None:
         self.session_id = session.session_id
         self.first: int | None = None
         self.guard: Callable[[Awaitable[Any]], Awaitable[Any]] = _unguarded
         self._session, self._store, self._name = session, session._store, name
         self._seconds = seconds
+        self._without_effects = without_effects
         self._message = from_batch(session.session_id, message).decode()
         self._history: list[Any] = []
         self._history_from = 0
         self._stored: list[Any] = []
         self._own = list(self._message)
+        self._known = StoredSteps()
         self._log: TurnLog = NO_TURNS
         self._delivery = delivery or self._delivery_of(0, None)
         self._outcome: Outcome | None = None
@@ -125,6 +131,13 @@ class DurableTurn:
     async def add_items(self, items: list[Any]) -> None:
         """Append a batch, unless an earlier invocation has."""
         await self.guard(self._added(items))
+
+    async def step(self, response: ModelResponse) -> None:
+        """Store what the model answered, if it calls tools that have effects, before any of them runs.
+
+        Who goes on with the session when the run never ends then knows of the calls, and does not make them again.
+        """
+        await self.guard(self._added(step_of(response, self._without_effects)))
 
     async def pop_item(self) -> NoReturn:
         """Not in a durable run: what was stored is what a replay goes by."""
@@ -237,12 +250,13 @@ class DurableTurn:
     # --- appending ---------------------------------------------------------------------------------------------------
 
     async def _added(self, batch: list[Any]) -> None:
-        items = from_batch(self.session_id, batch).decode()
+        items = from_batch(self.session_id, self._known.not_stored(batch)).decode()
         if items and not self._is_there(items):
             await self.hold()
             if not self._is_there(items):
                 await self._append(items)
         self._own += items
+        self._known.note(items)
 
     def _is_there(self, items: list[Any]) -> bool:
         """Whether the batch at the turn's present position was stored before. Raises when something else was."""
@@ -287,8 +301,7 @@ class DurableTurn:
             step: The model's last step, which the SDK has perhaps not stored.
         """
         self._outcome = None
-        calls = {item.get("call_id") for item in self._own} - {None}
-        if step and outcome is not Outcome.INPUT_BLOCKED and calls.isdisjoint(item.get("call_id") for item in step):
+        if outcome is not Outcome.INPUT_BLOCKED:
             await self._added(step)
         await self.hold()
         if self._hold is Hold.OVER or self.first is None:
