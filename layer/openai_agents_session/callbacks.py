@@ -97,23 +97,26 @@ async def give_up(run: PendingRun) -> None:
 
 
 def _sent_by_boto3(callback_id: str, result: bytes) -> None:
-    _client().send_durable_execution_callback_success(CallbackId=callback_id, Result=result)
+    lambda_client().send_durable_execution_callback_success(CallbackId=callback_id, Result=result)
 
 
 def _failed_by_boto3(callback_id: str) -> None:
     error = {"ErrorType": "Discarded", "ErrorMessage": "the run was discarded"}
-    _client().send_durable_execution_callback_failure(CallbackId=callback_id, Error=error)
+    lambda_client().send_durable_execution_callback_failure(CallbackId=callback_id, Error=error)
 
 
 def _status_by_boto3(execution: str) -> str:
-    return str(_client().get_durable_execution(DurableExecutionArn=execution)["Status"])
+    return str(lambda_client().get_durable_execution(DurableExecutionArn=execution)["Status"])
 
 
 @cache
-def _client() -> Any:
+def lambda_client() -> Any:
+    """A client of Lambda's API, which gives up in less time than an API's caller waits."""
     import boto3
+    from botocore.config import Config
 
-    return boto3.client("lambda")
+    retries: Any = {"mode": "standard", "total_max_attempts": 2}
+    return boto3.client("lambda", config=Config(connect_timeout=3, read_timeout=8, retries=retries))
 
 
 def _state(run: PendingRun) -> dict[str, Any] | None:

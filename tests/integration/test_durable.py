@@ -443,7 +443,7 @@ def test_an_invocation_without_time_goes_on_in_another(stage: Stage) -> None:
 
         def get_remaining_time_in_millis(self) -> int:
             self.calls += 1
-            return 900_000 if self.calls < 5 else 5_000
+            return 900_000 if self.calls < 8 else 5_000
 
     handler = stage.handler()
     assert stage.told == {}

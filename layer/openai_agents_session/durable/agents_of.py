@@ -413,6 +413,8 @@ for _kind in (QuietHooks, QuietAgentHooks):
 
 def may_pass(error: BaseException) -> bool:
     """Whether a model that failed so may answer when it is asked again later."""
+    if getattr(error, "code", None) == "insufficient_quota":
+        return False
     status = getattr(error, "status_code", None)
     if isinstance(status, int):
         return status in _MAY_PASS or status >= 500

@@ -141,6 +141,8 @@ class Operations:
         self._context, self._run, self._options = context, run, options
         self._execution = context.execution_context.durable_execution_arn
         self._large, self._ready = large, ready
+        # Of a short invocation the reserve is half: otherwise it would begin nothing at all, for ever.
+        self._reserve_seconds = min(options.reserve_seconds, self.seconds_left() / 2)
         self._loop = asyncio.get_running_loop()
         self._recorded = _recorded(context, f"{run}/")
         self._asked: set[str] = set()
@@ -291,7 +293,7 @@ class Operations:
             await self._never()
         if self._recorded.get(self._label(name)):
             return
-        if self.seconds_left() < self._options.reserve_seconds:
+        if self.seconds_left() < self._reserve_seconds:
             self.end(PauseError(1))
             await self._never()
         await self.or_end(self._ready())

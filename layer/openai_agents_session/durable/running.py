@@ -148,7 +148,8 @@ def run(
         hooks: The SDK's ``RunHooks``. Not told again what they were told; once more, at most, of the last operation
             before a death.
         max_turns: The SDK's.
-        error_handlers: The SDK's; of the same error always the same answer.
+        error_handlers: The SDK's; of the same error always the same answer. One that has an ``outcome``, such
+            as ``REFUSED``, ends the turn so.
         options: How often, how long, how large.
         environment: The event loop and client; the module's own when left out.
 
@@ -393,11 +394,12 @@ class _EndingHooks(QuietHooks):
         await quiet(self, "on_llm_end", context, agent, response)
         await self._turn.step(response)
 
-    async def on_agent_end(self, context: Any, *arguments: Any) -> None:
+    async def on_agent_end(self, context: Any, agent: Any, output: Any) -> None:
         """The agent has its answer: nothing that is recorded may be left."""
         await self._operations.all_asked()
-        await quiet(self, "on_agent_end", context, *arguments)
-        self._turn.answered(Usage.of(context.usage))
+        await quiet(self, "on_agent_end", context, agent, output)
+        outcome = getattr(output, "outcome", None)
+        self._turn.answered(Usage.of(context.usage), outcome if isinstance(outcome, Outcome) else Outcome.ANSWERED)
 
 
 def _decisions(text: str | None) -> dict[str, bool]:
@@ -458,6 +460,8 @@ def _reachable(agent: Agent[Any]) -> Iterator[Agent[Any]]:
 
 
 def _plain(output: Any) -> Any:
+    if isinstance(output, str):
+        return str(output)
     try:
         return TypeAdapter(type(output)).dump_python(output, mode="json")
     except (TypeError, ValueError):

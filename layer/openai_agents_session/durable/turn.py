@@ -157,7 +157,9 @@ class DurableTurn:
             TurnLostError: The session went on without the run.
         """
         await self.hold()
-        if self._hold is not Hold.OVER and len(self._stored) > len(self._own) and self._is_open:
+        if self._hold is Hold.OVER:
+            raise self._lost("its turn was done by another")
+        if len(self._stored) > len(self._own) and self._is_open:
             raise self._lost("it has items that the run has not stored")
 
     async def hold(self) -> None:
@@ -268,7 +270,7 @@ class DurableTurn:
         return bool(known)
 
     async def _append(self, items: list[Any]) -> None:
-        if len(self._stored) != len(self._own):
+        if self._hold is not Hold.HELD or len(self._stored) != len(self._own):
             raise self._lost("items of the run were removed")
         batch = from_batch(self.session_id, items)
         async with self._session._open():
@@ -281,13 +283,14 @@ class DurableTurn:
 
     # --- how it ends -------------------------------------------------------------------------------------------------
 
-    def answered(self, usage: Usage) -> None:
+    def answered(self, usage: Usage, outcome: Outcome = Outcome.ANSWERED) -> None:
         """The agent has its answer: the next append is the turn's last, and ends it.
 
         Args:
             usage: What the run's model calls have used so far, over all invocations.
+            outcome: How the turn ends.
         """
-        self._outcome, self._usage = Outcome.ANSWERED, usage
+        self._outcome, self._usage = outcome, usage
 
     async def finish(self) -> None:
         """End the turn, if the last append has not."""
@@ -301,7 +304,7 @@ class DurableTurn:
             step: The model's last step, which the SDK has perhaps not stored.
         """
         self._outcome = None
-        if outcome is not Outcome.INPUT_BLOCKED:
+        if outcome is not Outcome.INPUT_BLOCKED or self._known.not_stored(step) != step:
             await self._added(step)
         await self.hold()
         if self._hold is Hold.OVER or self.first is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+import uuid
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -112,11 +113,19 @@ async def _run_durably(call: Call, session: DynamoDBSession, delivery: Delivery)
 
 
 async def _goes_on(session: DynamoDBSession) -> bool:
-    """Whether a durable run that waited was decided on, and has not come to its end since."""
+    """Whether a durable run that waited was decided on, and has not come to its end since.
+
+    Raises:
+        RequestError: It was decided on, and its execution has ended without it.
+    """
     run = await PendingRuns(session).get()
-    if run is not None:
-        return run.status != "pending"
-    return (await Conversation(session).history(limit=1)).state is not State.IDLE
+    if run is None:
+        return (await Conversation(session).history(limit=1)).state is not State.IDLE
+    if run.status == "pending":
+        return False
+    if not await durable_runs.goes_on(run):
+        raise durable_runs.ended(run.run_id)
+    return True
 
 
 async def edit(call: Call) -> dict[str, Any]:
@@ -189,17 +198,24 @@ def _count_decision(call: Call) -> None:
 async def discard(call: Call) -> dict[str, Any]:
     """Give up a run that waits: its calls do not run, and the conversation can go on without it."""
     session = await call.session()
-    runs = PendingRuns(session)
-    run = await _run_to_decide(call, runs, gives_up=True)
-    async with _turn(call, session, _decision(call, run), []) as met:
+    run = await _run_to_decide(call, PendingRuns(session), gives_up=True)
+    met = await _discarded_run(call, session, run, _decision(call, run))
+    return _discarded(call) if met is None else await _told(call, session, met)
+
+
+async def _discarded_run(
+    call: Call, session: DynamoDBSession, run: PendingRun | None, delivery: Delivery
+) -> Meeting | None:
+    """Give a run up by a delivery that decides on it; or why not."""
+    async with _turn(call, session, delivery, []) as met:
         if not isinstance(met, TurnJournal):
-            return await _told(call, session, met)
-        await runs.discard()
+            return met
+        await PendingRuns(session).discard()
         await met.close(NOT_RUN)
         await met.end(Outcome.ABANDONED)
     if run is not None:
         await durable_runs.give_up(run)
-    return _discarded(call)
+    return None
 
 
 def _discarded(call: Call) -> dict[str, Any]:
@@ -244,17 +260,26 @@ async def stop(call: Call) -> dict[str, Any]:
     """
     session = await call.session()
     stopped = await Conversation(session).stop()
-    if call.settings.durable_function is not None and await durable_runs.is_open(session):
-        await _give_up_turn(call, session)
-        stopped = True
+    if call.settings.durable_function is not None:
+        stopped = await _given_up(call, session) or stopped
     return {"session_id": call.request.session_id, "stopped": stopped}
 
 
-async def _give_up_turn(call: Call, session: DynamoDBSession) -> None:
-    async with _turn(call, session, delivery_of(call.delivery, asked(call.request), continues=True), []) as met:
+async def _given_up(call: Call, session: DynamoDBSession) -> bool:
+    """Give up the durable run that is under way, decided on a moment ago, or between two environments."""
+    name = uuid.uuid4().hex  # of this stop alone: the caller's may be that of a turn
+    run = await PendingRuns(session).get()
+    if run and run.status != "pending" and callbacks.is_durable(run):
+        delivery = delivery_of(name, asked(call.request), decides=run.run_id)
+        if await _discarded_run(call, session, run, delivery) is None:
+            return True
+    if not await durable_runs.is_open(session):
+        return False
+    async with _turn(call, session, delivery_of(name, asked(call.request), continues=True), []) as met:
         if isinstance(met, TurnJournal):
             await met.close()
             await met.end(Outcome.ABANDONED)
+    return True
 
 
 async def _run_to_decide(call: Call, runs: PendingRuns, *, gives_up: bool = False) -> PendingRun | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .. import environment
 from ..conversations import Conversation, ConversationInfo, HistoryPage, State, TurnSpan, Usage, list_conversations
 from ..errors import IndexNotFoundError
+from ..runs import PendingRuns
 from . import durable_runs
 from .errors import RequestError
 from .fitting import LARGE_ITEM_BYTES, MAX_ITEMS_BYTES, shortened, wire_size
@@ -114,7 +115,11 @@ async def fork(call: Call) -> dict[str, Any]:
 
 async def rewind(call: Call) -> dict[str, Any]:
     """Let the first items stay, and remove the rest."""
-    removed = await Conversation(await call.session()).rewind(call.request.keep or 0)
+    session = await call.session()
+    run = await PendingRuns(session).get() if call.settings.durable_function else None
+    removed = await Conversation(session).rewind(call.request.keep or 0)
+    if run is not None and removed:
+        await durable_runs.give_up(run)
     return {"session_id": call.request.session_id, "removed": removed}
 
 

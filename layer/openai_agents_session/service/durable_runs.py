@@ -17,7 +17,7 @@ import asyncio
 import hashlib
 import json
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from .. import callbacks, environment
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from .running import Cast
     from .setup import Setup
 
+_CLOSED = ("CallbackTimeoutException", "ResourceNotFoundException", "InvalidParameterValueException")
 _BUSY = ("TooManyRequestsException", "ServiceException", "ThrottlingException")
 
 STARTED, RUNNING = "started", "running"
@@ -93,20 +94,25 @@ async def is_open(session: DynamoDBSession) -> bool:
 
 def _invoke(function: str, name: str, event: bytes) -> str | None:
     """Start an execution, or find the one that has the name; its ARN."""
-    from botocore.exceptions import ClientError
+    from botocore.exceptions import BotoCoreError, ClientError
 
     request = {"FunctionName": function, "InvocationType": "Event", "DurableExecutionName": name, "Payload": event}
     try:
-        started: str | None = _client().invoke(**request).get("DurableExecutionArn")
-    except ClientError as error:
-        raise _refusal(error.response["Error"]["Code"]) from error
+        started: str | None = callbacks.lambda_client().invoke(**request).get("DurableExecutionArn")
+    except (BotoCoreError, ClientError) as error:
+        raise _refusal(_code_of(error)) from error
     return started
 
 
-def ended() -> RequestError:
-    """The refusal of a request whose execution ended without its turn: its time was over, or it failed too often."""
-    reason = "the durable run has ended without an answer, its execution says why: ask under another idempotency key"
-    return RequestError(409, reason, code="run_ended")
+def ended(run_id: str | None = None) -> RequestError:
+    """The refusal of a request whose execution ended without its turn: its time was over, or it failed too often.
+
+    Args:
+        run_id: The run that waits there and can be discarded, if it had come so far.
+    """
+    then = "ask under another idempotency key" if run_id is None else "discard it"
+    reason = f"the durable run has ended without an answer, its execution says why: {then}"
+    return RequestError(409, reason, code="run_ended", **({} if run_id is None else {"run_id": run_id}))
 
 
 async def _is_running(execution: str | None, *, otherwise: bool) -> bool:
@@ -126,13 +132,14 @@ async def decide(session: DynamoDBSession, run: PendingRun, decisions: Mapping[s
         RequestError: It has ended; or it cannot be reached.
         RunNotPendingError: The run was decided on otherwise, or its time for that is over.
     """
-    from botocore.exceptions import ClientError
+    from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         await callbacks.decide(session, run.run_id, decisions)
-    except ClientError as error:
-        if (code := error.response["Error"]["Code"]) in _BUSY:
-            raise _refusal(code) from error
+    except (BotoCoreError, ClientError) as error:
+        if (code := _code_of(error)) not in _CLOSED:
+            reason = f"the decision is kept, and could not be sent: send it again ({code})"
+            raise RequestError(503, reason, code="not_sent", retry_after=1) from error
         if not await _is_running(callbacks.execution_of(run), otherwise=False):
             reason = f"the run cannot go on, discard it: {code}"
             raise RequestError(409, reason, code="run_ended", run_id=run.run_id) from error
@@ -150,6 +157,26 @@ async def give_up(run: PendingRun) -> None:
         log_failure("the execution of a run that was discarded could not be told so", error)
 
 
+def _code_of(error: Exception) -> str:
+    """What Lambda, or the way to it, said."""
+    response = getattr(error, "response", None)
+    return str(response["Error"]["Code"]) if response else type(error).__name__
+
+
+async def goes_on(run: PendingRun) -> bool:
+    """Whether the execution of a run that was decided on has not ended, as far as that is known.
+
+    One that Lambda does not know any more has: it is kept for longer than it runs.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    execution = callbacks.execution_of(run)
+    try:
+        return execution is None or await callbacks.is_running(execution)
+    except (BotoCoreError, ClientError) as error:
+        return _code_of(error) != "ResourceNotFoundException"
+
+
 def _refusal(code: str) -> RequestError:
     if code in _BUSY:
         return RequestError(503, "the durable function is busy; try again", retry_after=1)
@@ -159,13 +186,6 @@ def _refusal(code: str) -> RequestError:
         case "RequestTooLargeException" | "RequestEntityTooLargeException":
             return RequestError(413, "the message is too large for a durable run: at most 1 MB", code="too_large")
     return RequestError(502, f"the durable function could not be started: {code}", code="not_started")
-
-
-@cache
-def _client() -> Any:
-    import boto3
-
-    return boto3.client("lambda")
 
 
 # --- the durable function's side --------------------------------------------------------------------------------------

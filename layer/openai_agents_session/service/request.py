@@ -159,9 +159,18 @@ def parse(event: Any, shape: Shape, caller: Callable[[Mapping[str, Any]], str | 
         idempotency_key=_name(fields, "idempotency_key"),
         run_id=_text(fields, "run_id") if deciding else "",
         call_ids=_call_ids(fields.get("call_ids")) if deciding else (),
-        durable=action == "message" and _flag(fields, "durable"),
+        durable=_durable(fields, action),
         **_about_conversations(action, fields),
     )
+
+
+def _durable(fields: Mapping[str, Any], action: str) -> bool:
+    wanted = fields.get("durable")
+    if wanted is not None and not isinstance(wanted, bool):
+        raise RequestError(400, "durable must be true or false")
+    if wanted and action != "message":
+        raise RequestError(400, f"durable is for messages: {action} is answered at once")
+    return wanted is True
 
 
 def _about_conversations(action: Action, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -232,7 +241,8 @@ def _http_fields(event: dict[str, Any], shape: Shape) -> dict[str, Any]:
         "idempotency_key": request.headers.get("idempotency-key"),
     }
     if request.method in ("POST", "PATCH"):
-        fields |= _posted(action, _json_object(request.body))
+        body = _json_object(request.body)
+        fields |= {"durable": body.get("durable")} | _posted(action, body)
     if request.behind == "approvals" and "owner" in request.parameters:
         fields["on_behalf_of"] = request.parameters["owner"]
     return fields | {name: request.parameters[name] for name in _ASKED.get(action, ()) if name in request.parameters}
@@ -241,9 +251,7 @@ def _http_fields(event: dict[str, Any], shape: Shape) -> dict[str, Any]:
 def _posted(action: Action, body: dict[str, Any]) -> dict[str, Any]:
     """What a body asks for. Who asks is not for the body to say."""
     if action == "message":
-        if body.get("continue") is True:
-            return {"action": "continue"}
-        return {"message": body.get("message"), "durable": body.get("durable")}
+        return {"action": "continue"} if body.get("continue") is True else {"message": body.get("message")}
     if action != "approve":
         return {name: body[name] for name in _SAID.get(action, ()) if name in body}
     if body.get("decision") not in sorted(DECISIONS):
@@ -276,13 +284,6 @@ def _name(fields: Mapping[str, Any], name: str, most: int = MAX_NAME_CHARACTERS)
     if len(text) > most:
         raise RequestError(400, f"{name} exceeds {most} characters")
     return text
-
-
-def _flag(fields: Mapping[str, Any], name: str) -> bool:
-    value = fields.get(name)
-    if value is not None and not isinstance(value, bool):
-        raise RequestError(400, f"{name} must be true or false")
-    return value is True
 
 
 def _optional(fields: Mapping[str, Any], name: str) -> str:

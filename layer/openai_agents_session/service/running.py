@@ -53,6 +53,7 @@ class Refusal(str):
     """An answer in which the model refuses."""
 
     __slots__ = ()
+    outcome = Outcome.REFUSED
 
 
 def _refused(failed: RunErrorHandlerInput[Any]) -> Refusal:

@@ -34,8 +34,8 @@ PINGS = ("warmer", "warmup", "ping")
 """Members that only an event has which keeps a function warm; so has the source ``serverless-plugin-warmup``."""
 
 
-FOREIGN = frozenset({"awslogs", "eventSource", "deliveryStreamArn"})
-"""Members by which what CloudWatch Logs, Kafka and MQ, and Firehose send is known; a pipe sends a list."""
+FOREIGN = frozenset({"awslogs", "eventSource", "deliveryStreamArn", "alarmData", "invokingEvent", "CodePipeline.job"})
+"""Members by which is known what CloudWatch's logs and alarms, Kafka and MQ, Firehose, Config and CodePipeline send."""
 
 
 class Shape(Enum):
@@ -89,7 +89,7 @@ def shape_of(event: Any) -> Shape:
     if isinstance(records := event.get("Records"), list):
         return _records_shape(records)
     if "detail-type" in event and "detail" in event:
-        scheduled = event["detail-type"] == "Scheduled Event" and not event["detail"]
+        scheduled = event["detail-type"] == "Scheduled Event" and event["detail"] in ({}, "{}", "", None)
         return Shape.PING if scheduled else Shape.BUS
     if event.get("source") == "serverless-plugin-warmup" or any(event.get(name) is True for name in PINGS):
         return Shape.PING
@@ -97,8 +97,11 @@ def shape_of(event: Any) -> Shape:
 
 
 def _http_shape(event: Mapping[str, Any]) -> Shape:
-    if isinstance(event["requestContext"], dict) and "elb" in event["requestContext"]:
+    context = event["requestContext"]
+    if isinstance(context, dict) and "elb" in context:
         return Shape.BALANCER
+    if isinstance(context, dict) and "functionArn" in context:  # a destination of an asynchronous invocation
+        return Shape.FOREIGN
     return Shape.REST if "httpMethod" in event else Shape.HTTP
 
 

@@ -103,6 +103,12 @@ class FinishedTurn:
     outcome: Outcome
     usage: Usage = NO_USAGE
 
+    def removed(self, count: int) -> FinishedTurn:
+        """The same, without items, in a history that is cut to so many."""
+        first = min(self.first, count)
+        outcome = Outcome.CLEARED if self.outcome is Outcome.WAITING else self.outcome
+        return replace(self, first=first, last=first, outcome=outcome)
+
 
 @dataclass(frozen=True, slots=True)
 class TurnLog:
@@ -168,11 +174,11 @@ class TurnLog:
         return self.ended(Outcome.CLEARED, count) if self.open is not None else self.without_run()
 
     def within(self, count: int) -> TurnLog:
-        """What is left of it when the history is cut to so many items. Turns that lose items lose them all."""
-        finished = tuple(
-            turn if turn.last <= count else replace(turn, first=min(turn.first, count), last=min(turn.first, count))
-            for turn in self.finished
-        )
+        """What is left of it when the history is cut to so many items. Turns that lose items lose them all.
+
+        One that waited for a decision is then over: the next turn at its place is not what the decision led to.
+        """
+        finished = tuple(turn if turn.last <= count else turn.removed(count) for turn in self.finished)
         opened = self.open if self.open is None else replace(self.open, first=min(self.open.first, count))
         return replace(self, open=opened, finished=finished)
 
