@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,8 @@ def test_the_handler_answers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_library_block_is_a_program_that_runs_and_runs_again(engine: Engine, tmp_path: Path) -> None:
     program = tmp_path / "program.py"
-    program.write_text(next(code for code in blocks("python") if "create_table_if_not_exists" in code))
+    code = next(code for code in blocks("python") if "create_table_if_not_exists" in code)
+    program.write_text(code.replace("user-42", f"user-{uuid.uuid4()}"))  # other examples have that session, too
     aws = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "eu-central-1"}
     variables = os.environ | aws | {"AWS_ENDPOINT_URL_DYNAMODB": engine.endpoint_url}
     for runs in (1, 2):

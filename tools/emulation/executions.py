@@ -66,7 +66,8 @@ class Executions:
     """
 
     def __init__(self, invoke: Callable[[Any], Any]) -> None:
-        logging.getLogger(testing.__name__).setLevel(logging.ERROR)  # a warning for each invocation that was killed
+        # It warns of each invocation that was killed, and calls each execution an error that ended without a result.
+        logging.getLogger(testing.__name__).setLevel(logging.CRITICAL)
         store = InMemoryExecutionStore()
         self._scheduler = Scheduler()
         self._registry = ExecutionRegistry(store, self._scheduler)

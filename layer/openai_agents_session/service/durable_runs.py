@@ -229,19 +229,23 @@ def _run(setup: Setup, request: Request, owner: str | None, context: DurableCont
     session = environment.run(environment.open_session(key, owner=owner, options=OPTIONS, whole_tool_calls=True))
     session.session_settings = SessionSettings(limit=ServiceSettings.from_environ().history_limit)
     logger.append_keys(session_id=request.session_id, action=request.action, turn_id=turn_id)
-    with SpanHooks() as hooks:
-        outcome = durable.run(
-            context,
-            agents.start,
-            [{"content": request.message, "role": "user"}],
-            session=session,
-            delivery=delivery_of(turn_id, asked(request)),
-            speaker=_speaker(setup, agents),
-            agent_context=setup.context_for(TurnContext(request.session_id, owner, turn_id, time)),
-            hooks=hooks,
-            options=durable.DurableOptions(at_least_once=setup.without_effects),
-            **agents.options,
-        )
+    try:
+        with SpanHooks() as hooks:
+            outcome = durable.run(
+                context,
+                agents.start,
+                [{"content": request.message, "role": "user"}],
+                session=session,
+                delivery=delivery_of(turn_id, asked(request)),
+                speaker=_speaker(setup, agents),
+                agent_context=setup.context_for(TurnContext(request.session_id, owner, turn_id, time)),
+                hooks=hooks,
+                options=durable.DurableOptions(at_least_once=setup.without_effects),
+                **agents.options,
+            )
+    except durable.TurnLostError as error:  # somebody wanted it so, and no alarm is due
+        logger.warning("the run's turn was given up")
+        return {"given_up": str(error)}
     count("Turns")
     count("InputTokens", outcome.usage["input_tokens"])
     count("OutputTokens", outcome.usage["output_tokens"])
