@@ -156,7 +156,7 @@ async function update(mine) {
   long.offer(page.durable);
   turns.count(page.turns || []);
   $("older").hidden = mine.history.first === 0;
-  $("empty").hidden = mine.history.total > 0;
+  $("empty").hidden = mine.history.total > 0 || Boolean(mine.run);
   showUsage(page.usage);
   if (mine.history.total) noted(mine, page);
   settle(mine, page, pending);
