@@ -15,9 +15,9 @@ import pytest
 from openai_agents_session.turn_journal import INTERRUPTED
 from tests.support.agent import until
 from tests.support.turns import TurnStage, ask, kinds, new_id, outputs, said
-from tools.emulation.durable import DurableLambda
+from tools.emulation.durable import FUNCTION, DurableLambda
 from tools.emulation.rie import Emulator
-from tools.emulation.strict_script import by_turn, calls, says
+from tools.emulation.strict_script import by_turn, calls, each, refuses, says
 
 SECONDS = 60
 WHOLE = ["user", "function_call", "function_call_output", "message"]
@@ -50,6 +50,7 @@ def durable(turns: TurnStage, lambda_: DurableLambda) -> Iterator[DurableLambda]
     turns.reset()
     yield lambda_
     lambda_.told = lambda name, action: None
+    lambda_.denied = None
     lambda_.forget()
 
 
@@ -88,6 +89,15 @@ def waiting(front: Emulator, session_id: str, order: str = "A-17", **more: Any) 
     assert (answer["status"], answer["pending"]["status"]) == (202, "pending"), answer
     assert history(front, session_id, **more)["state"] == "waiting"
     return {"session_id": session_id, "run_id": answer["pending"]["run_id"], **more}
+
+
+def approved(front: Emulator, durable: DurableLambda, session_id: str) -> dict[str, Any]:
+    """A run that was approved a moment ago, whose next environment is not there yet: what names it in a decision."""
+    run = waiting(front, session_id)
+    durable.kill()  # so that the next environment takes a while to start
+    answer = front.invoke(run | {"action": "approve"}).answer
+    assert (answer["status"], answer["durable"]) == (202, "running")
+    return run
 
 
 def idle(front: Emulator, session_id: str, **more: Any) -> dict[str, Any]:
@@ -206,9 +216,7 @@ def test_a_decision_that_is_sent_again_while_the_run_goes_on_is_taken_as_sent(
 ) -> None:
     """The same decision, before the run's new environment is there, is no error; the opposite one is refused."""
     turns.model.script = REFUNDS
-    run = waiting(front, session_id := new_id())
-    durable.kill()  # so that the next environment takes a while to start
-    assert front.invoke(run | {"action": "approve"}).answer["durable"] == "running"
+    run = approved(front, durable, session_id := new_id())
     again, opposite = (front.invoke(run | {"action": action}).answer for action in ("approve", "reject"))
     assert (again["status"], again["durable"]) == (202, "running")
     assert opposite["status"] == 409
@@ -216,19 +224,54 @@ def test_a_decision_that_is_sent_again_while_the_run_goes_on_is_taken_as_sent(
     assert turns.effects.of("refund") == 1
 
 
+@pytest.mark.parametrize("is_decided", [False, True], ids=["before a decision", "after it"])
 def test_a_run_whose_execution_has_ended_is_told_as_such_and_can_be_discarded(
-    front: Emulator, durable: DurableLambda, turns: TurnStage
+    front: Emulator, durable: DurableLambda, turns: TurnStage, is_decided: bool
 ) -> None:
-    """A decision that nobody will carry out says so, also when it is sent again; the session is free when discarded."""
+    """Who decides on a run that nobody will carry out, or asks for its answer, is told so; to discard it frees the
+    session."""
     turns.model.script = REFUNDS
-    run = waiting(front, session_id := new_id())
+    session_id = new_id()
+    run = approved(front, durable, session_id) if is_decided else waiting(front, session_id)
     durable.forget()
-    for _ in range(2):
-        answer = front.invoke(run | {"action": "approve"}).answer
-        assert (answer["status"], answer["code"]) == (409, "run_ended")
+    asked, decision = durably(session_id, "Refund A-17."), run | {"action": "approve"}
+    for request in (asked, decision) if is_decided else (decision, decision, asked):
+        answer = front.invoke(request).answer
+        assert (answer["status"], answer["code"], answer["run_id"]) == (409, "run_ended", run["run_id"])
     assert front.invoke(run | {"action": "discard"}).answer["discarded"]
     assert turns.effects.of("refund") == 0
     turns.assert_goes_on(front, session_id)
+
+
+def test_a_decision_that_cannot_be_sent_is_told_as_such_and_is_sent_later(
+    front: Emulator, durable: DurableLambda, turns: TurnStage
+) -> None:
+    """A decision that Lambda refuses is not told as taken; the same one, sent when it may be, is, and once."""
+    turns.model.script = REFUNDS
+    decision = waiting(front, session_id := new_id()) | {"action": "approve"}
+    durable.denied = "callbacks"
+    for _ in range(2):
+        answer = front.invoke(decision).answer
+        assert (answer["status"], answer["code"]) == (503, "not_sent")
+    assert turns.effects.of("refund") == 0
+    durable.denied = None
+    assert front.invoke(decision).answer["durable"] == "running"
+    assert came_to(front, durably(session_id, "Refund A-17."))["answer"] == "Done."
+    assert turns.effects.of("refund") == 1
+
+
+def test_lambda_that_cannot_be_reached_is_an_error_with_a_code(front: Emulator, turns: TurnStage) -> None:
+    """Who starts or decides while Lambda is out of reach is told so; nothing is said or done, and the run waits."""
+    turns.model.script = REFUNDS
+    run = waiting(front, waits := new_id())
+    with turns.environment(DURABLE_FUNCTION=FUNCTION, AWS_ENDPOINT_URL_LAMBDA="http://127.0.0.1:9") as lost:
+        started = lost.invoke(durably(session_id := new_id(), "Hello.")).answer
+        decided = lost.invoke(run | {"action": "approve"}).answer
+    assert (started["status"], started["code"]) == (502, "not_started")
+    assert (decided["status"], decided["code"]) == (503, "not_sent")
+    assert history(front, session_id)["items"] == []
+    assert turns.effects.of("refund") == 0
+    assert kinds(history(front, waits)["items"]) == ["user", "function_call"]
 
 
 def test_a_run_that_is_discarded_does_nothing_and_its_execution_ends(
@@ -330,6 +373,85 @@ def test_a_stop_ends_a_run_for_good(
     told = history(front, session_id)
     assert (told["state"], told["durable_run"]) == ("idle", False)
     assert front.invoke(request).answer["code"] == "abandoned"
+    turns.assert_goes_on(front, session_id)
+
+
+def test_a_stop_between_a_decision_and_what_follows_ends_the_run(
+    front: Emulator, durable: DurableLambda, turns: TurnStage
+) -> None:
+    """A run that is stopped when it was decided on, and before its next environment is there, does nothing more."""
+    turns.model.script = REFUNDS
+    approved(front, durable, session_id := new_id())
+    assert front.invoke({"session_id": session_id, "action": "stop"}).answer["stopped"]
+    assert until(SECONDS, lambda: durable.running == 0)
+    assert turns.effects.of("refund") == 0
+    assert front.invoke(durably(session_id, "Refund A-17.")).answer["code"] == "abandoned"
+    turns.assert_goes_on(front, session_id)
+
+
+def test_a_stop_under_a_name_that_was_used_stops(front: Emulator, durable: DurableLambda, turns: TurnStage) -> None:
+    """A stop is about whatever runs: the name of an earlier turn does not make it that turn's."""
+    turns.model.script = by_turn(says("Hello."))
+    front.invoke(ask(session_id := new_id(), "Hello.", idempotency_key="used"))
+    assert said(history(front, session_id)["items"]) == ["Hello."]
+    turns.model.script = by_turn(calls("pay", amount=1), calls("pay", amount=2), says("Paid."))
+    stopped: list[Any] = []
+    stop = {"session_id": session_id, "action": "stop", "idempotency_key": "used"}
+    turns.effects.on(1, "after", lambda: stopped.append(front.invoke(stop).answer["stopped"]))
+    request = durably(session_id, "Pay 1 and 2.")
+    front.invoke(request)
+    assert until(SECONDS, lambda: stopped and durable.running == 0)
+    assert stopped == [True]
+    assert turns.effects.of("pay") == 1
+    assert front.invoke(request).answer["code"] == "abandoned"
+
+
+def test_what_is_rewound_after_a_decision_stays_away(front: Emulator, durable: DurableLambda, turns: TurnStage) -> None:
+    """A run whose call was rewound does nothing and appends nothing, though it was approved; the session goes on."""
+    turns.model.script = REFUNDS
+    approved(front, durable, session_id := new_id())
+    assert front.invoke({"session_id": session_id, "action": "rewind", "keep": 1}).answer["removed"] == 1
+    assert until(SECONDS, lambda: durable.running == 0)
+    assert turns.effects.of("refund") == 0
+    assert kinds(history(front, session_id)["items"]) == ["user"]
+    assert kinds(turns.assert_goes_on(front, session_id)) == ["user", "user", "message"]
+
+
+def test_a_request_whose_turn_was_rewound_is_not_told_anothers_answer(front: Emulator, turns: TurnStage) -> None:
+    """A message that was rewound while its run waited is told as cleared, whatever was answered at its place since."""
+    turns.model.script = REFUNDS
+    waiting(front, session_id := new_id())
+    assert front.invoke({"session_id": session_id, "action": "rewind", "keep": 0}).answer["removed"] == 2
+    turns.model.script = by_turn(says("Hello."))
+    assert front.invoke(ask(session_id, "Hello.")).answer["answer"] == "Hello."
+    answer = front.invoke(durably(session_id, "Refund A-17.")).answer
+    assert (answer["status"], answer["code"], answer.get("answer")) == (410, "cleared", None)
+
+
+def test_a_refusal_of_the_model_is_an_answer(front: Emulator, durable: DurableLambda, turns: TurnStage) -> None:
+    """A model that refuses ends its turn as in a plain one, and its execution succeeds."""
+    turns.model.script = each(refuses())
+    plain = front.invoke(ask(new_id(), "Do harm.")).answer
+    answer = came_to(front, durably(session_id := new_id(), "Do harm."))
+    assert (answer["status"], answer["code"], answer["answer"]) == (plain["status"], "refused", plain["answer"])
+    assert plain["code"] == "refused"
+    assert until(SECONDS, lambda: durable.running == 0)
+    assert durable.statuses == ["SUCCEEDED"]
+    turns.assert_goes_on(front, session_id)
+
+
+def test_a_message_that_is_blocked_late_leaves_what_was_done_for_it(front: Emulator, turns: TurnStage) -> None:
+    """A tool that had its effect before a guardrail blocked the message stays in the history, as in a plain turn."""
+    turns.model.script = PAYS
+    message = "LATE FORBIDDEN"
+    plain = front.invoke(ask(blocked := new_id(), message)).answer
+    assert turns.effects.of("pay") == 1
+    answer = came_to(front, durably(session_id := new_id(), message))
+    assert turns.effects.of("pay") == 2
+    assert (answer["status"], answer["code"]) == (plain["status"], plain["code"])
+    found = [history(front, each_id)["items"] for each_id in (blocked, session_id)]
+    assert [kinds(items) for items in found] == [WHOLE[:3]] * 2
+    assert [outputs(items) for items in found] == [["paid 3"]] * 2
     turns.assert_goes_on(front, session_id)
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
-from agents import Agent, FunctionTool, RunHooks, handoff
+from agents import Agent, FunctionTool, RunHooks, Runner, handoff
 from agents.mcp import MCPServer
 from aws_durable_execution_sdk_python import durable_execution
 from aws_durable_execution_sdk_python_testing import DurableFunctionTestRunner
@@ -33,8 +33,10 @@ from openai_agents_session import (
 from openai_agents_session.environment import EnvironmentSettings, ExecutionEnvironment
 from openai_agents_session.runs import PendingRuns
 from openai_agents_session.storage.keys import large_key
+from openai_agents_session.turns import Outcome, TurnJournal, delivery_of, named_turn
 from tests.support.durable_agents import Entry, Ledger, LedgerModel, effect, guardrails, payer
 from tests.support.durable_worker import service_for
+from tests.support.short_turns import Invocation
 from tools.emulation.engines import Engine
 
 if TYPE_CHECKING:
@@ -104,10 +106,17 @@ class Stage:
 
         return invoked
 
-    def played(self, message: str = "Go.") -> Any:
-        """A run from its beginning to its end: the answer. Raises what ended it."""
-        with service_for(self.handler()) as service:
+    def played(self, message: str = "Go.", invocation: Brief | None = None) -> Any:
+        """A run from its beginning to its end, in invocations of any length: the answer. Raises what ended it."""
+        handler = self.handler()
+        with service_for(lambda event, given: handler(event, invocation or given)) as service:
             return ended(service, service.run_async(input=json.dumps({"message": message})))
+
+
+class Brief(Invocation):
+    """A Lambda context with so many seconds left, always."""
+
+    aws_request_id = "request"
 
 
 def ended(service: DurableFunctionTestRunner, execution: str) -> Any:
@@ -463,18 +472,16 @@ def test_a_model_that_hangs_is_given_up_before_the_invocation_is_over(stage: Sta
                 await asyncio.Event().wait()
             return await super().get_response(*arguments, **named)
 
-    class Brief:
-        aws_request_id = "request"
-
-        def get_remaining_time_in_millis(self) -> int:
-            return 4_000
-
     stage.agent = lambda: Agent(name="hanging", model=Hanging(stage.ledger, ["At last."]))
     stage.told["options"] = durable.DurableOptions(reserve_seconds=0)
-    handler = stage.handler()
-    with service_for(lambda event, _: handler(event, Brief())) as service:
-        assert ended(service, service.run_async(input='{"message": "Go."}'))["answer"] == "At last."
+    assert stage.played(invocation=Brief(4))["answer"] == "At last."
     assert stage.invocations == 2
+
+
+def test_a_function_with_a_short_time_comes_to_its_answer(stage: Stage) -> None:
+    """Of an invocation that has less than the reserve, the reserve is half: the run does not pause for ever."""
+    assert stage.played(invocation=Brief(15))["answer"] == "All is done."
+    assert stage.invocations == 1
 
 
 def test_a_model_that_fails_is_asked_again_later(stage: Stage) -> None:
@@ -498,6 +505,46 @@ def test_a_model_that_fails_is_asked_again_later(stage: Stage) -> None:
     with pytest.raises(ExecutionError, match="DurableRunError"):
         stage.played("Again.")
     stage.do(lambda session: session.add_items([{"role": "user", "content": FUTURE}]))
+
+
+def test_a_turn_that_another_finishes_during_a_pause_is_left_alone(stage: Stage) -> None:
+    """A run whose turn another delivery went on with and ended asks no model, calls no tool, and appends nothing."""
+    failed, reached = threading.Event(), threading.Event()
+
+    class Away(LedgerModel):
+        async def get_response(self, *arguments: Any, **named: Any) -> Any:
+            if stage.ledger.of("tool") and not reached.is_set():
+                failed.set()
+                raise ConnectionError("not reached")
+            return await super().get_response(*arguments, **named)
+
+    script: list[Entry] = [[("pay", "c1", {})], [("mail", "c2", {})], "Done."]
+    tools: list[Any] = [effect(stage.ledger, name) for name in ("pay", "mail")]
+    stage.agent = lambda: Agent(name="away", model=Away(stage.ledger, script), tools=tools)
+    stage.told["delivery"] = delivery_of("durable", "Go.")
+
+    async def finish(session: DynamoDBSession) -> None:
+        reached.set()
+        delivery = delivery_of("other", "continue", continues=True)
+        async with named_turn(session, Invocation(), delivery, []) as met:
+            assert isinstance(met, TurnJournal)
+            await met.go_on()
+            await Runner.run(stage.agent(), [], session=met)
+            await met.end(Outcome.ANSWERED)
+
+    with service_for(stage.handler()) as service:
+        execution = service.run_async(input='{"message": "Go."}')
+        assert failed.wait(30)
+        with stage.alone:  # the invocation has ended: the run pauses
+            stage.ahead_seconds = 3_600  # so that its lease is over
+            stage.do(finish)
+            left, done = stage.history(), stage.ledger.counts
+        with pytest.raises(ExecutionError, match="TurnLostError"):
+            ended(service, execution)
+    assert stage.ledger.counts == done
+    assert stage.ledger.of("tool") == {"pay c1": 1, "mail c2": 1}
+    assert set(stage.ledger.of("model").values()) == {1}
+    assert stage.history() == left
 
 
 def test_a_lease_that_is_lost_meanwhile_is_taken_again(stage: Stage) -> None:

@@ -96,6 +96,7 @@ class DurableLambda(LocalServer):
     Attributes:
         environments: The function's.
         told: Told of each checkpoint when it is kept and before the function is answered. It may kill.
+        denied: What of an operation's path stands for no permission to call it, such as ``"callbacks"``.
     """
 
     takes_get = True
@@ -104,6 +105,7 @@ class DurableLambda(LocalServer):
         super().__init__()
         self.environments = Environments(new)
         self.told: Told = lambda name, action: None
+        self.denied: str | None = None
         self._beginning = threading.Lock()
         self._executions: Executions | None = None
 
@@ -133,6 +135,11 @@ class DurableLambda(LocalServer):
         """How many executions have not ended: they work, or wait."""
         return self._begun().running()
 
+    @property
+    def statuses(self) -> list[str]:
+        """What Lambda says of each execution, in the order of their starts."""
+        return self._begun().statuses()
+
     def __exit__(self, *exception: object) -> None:
         """End the environments, which could still ask something of their executions, then these."""
         self.environments.kill(closing=True)
@@ -149,7 +156,9 @@ class DurableLambda(LocalServer):
     def _serve(self, request: BaseHTTPRequestHandler) -> None:
         body, executions = read_body(request), self._begun()
         path, _, query = request.path.partition("?")
-        if path.startswith(_INVOCATIONS):
+        if self.denied is not None and self.denied in path:
+            answer = _refused(403, "AccessDeniedException", "User is not authorized to perform this")
+        elif path.startswith(_INVOCATIONS):
             answer = _invoked(executions, unquote(path.split("/")[3]), request, body)
         else:
             answer = executions.answer(request.command, path, query, body)
@@ -166,18 +175,21 @@ class DurableLambda(LocalServer):
 def _invoked(executions: Executions, function: str, request: BaseHTTPRequestHandler, body: bytes) -> Answer:
     from tools.emulation.executions import AlreadyStartedError, Answer
 
-    def refused(status: int, kind: str, reason: str) -> Answer:
-        return Answer(status, {"x-amzn-errortype": kind}, json.dumps({"message": reason}).encode())
-
     if function == FUNCTION.partition(":")[0]:
         reason = "You cannot invoke a durable function using an unqualified ARN."
-        return refused(400, "InvalidParameterValueException", reason)
+        return _refused(400, "InvalidParameterValueException", reason)
     if function != FUNCTION:
-        return refused(404, "ResourceNotFoundException", f"Function not found: {function}")
+        return _refused(404, "ResourceNotFoundException", f"Function not found: {function}")
     if request.headers["x-amz-invocation-type"] != "Event":
-        return refused(400, "InvalidParameterValueException", "this stand-in starts executions asynchronously only")
+        return _refused(400, "InvalidParameterValueException", "this stand-in starts executions asynchronously only")
     try:
         arn = executions.start(function, request.headers["x-amz-durable-execution-name"], body)
     except AlreadyStartedError as error:
-        return refused(409, "DurableExecutionAlreadyStartedException", f"the execution {error} has another payload")
+        return _refused(409, "DurableExecutionAlreadyStartedException", f"the execution {error} has another payload")
     return Answer(202, {"x-amz-durable-execution-arn": arn})
+
+
+def _refused(status: int, kind: str, reason: str) -> Answer:
+    from tools.emulation.executions import Answer
+
+    return Answer(status, {"x-amzn-errortype": kind}, json.dumps({"message": reason}).encode())

@@ -137,6 +137,10 @@ class Executions:
         """How many executions have not ended."""
         return sum(not self._executor.get_execution(arn).is_complete for _, arn in self._started.values())
 
+    def statuses(self) -> list[str]:
+        """What Lambda says of each execution, in the order of their starts: RUNNING, SUCCEEDED, FAILED."""
+        return [self._executor.get_execution(arn).current_status().value for _, arn in self._started.values()]
+
     def stop(self) -> None:
         """End every execution, as an operator does, or its time when it is over."""
         for _, arn in self._started.values():
