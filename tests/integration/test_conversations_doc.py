@@ -26,6 +26,8 @@ async def test_the_code_prints_what_the_document_shows(
 ) -> None:
     """Each block of code prints exactly the text below it."""
     client = await connect(start_engine("dynoxide").endpoint_url)
+    with contextlib.suppress(client.exceptions.ResourceNotFoundException):
+        await client.delete_table(TableName="agent-sessions")  # which other examples have, too
     names: dict[str, Any] = {"client": client}
     blocks = list(BLOCK.finditer(DOCUMENT.read_text()))
     assert len(blocks) == DOCUMENT.read_text().count("```python")

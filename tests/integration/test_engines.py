@@ -95,11 +95,11 @@ async def test_an_item_over_400_kb_is_refused(client: DynamoDBClient, table: str
 async def test_expired_items_are_deleted_in_time(client: DynamoDBClient, table: str) -> None:
     await client.update_time_to_live(TableName=table, TimeToLiveSpecification={"Enabled": True, "AttributeName": "ttl"})
     await client.put_item(TableName=table, Item={**KEY, "ttl": {"N": str(int(time.time()) - 60)}})
-    for _ in range(200):
+    for _ in range(600):  # on a busy machine the engine looks for them late
         if "Item" not in await client.get_item(TableName=table, Key=KEY, ConsistentRead=True):
             return
         await asyncio.sleep(0.1)
-    pytest.fail("still there after 20 s")
+    pytest.fail("still there after a minute")
 
 
 async def test_connections_stay_open(engine: Engine, client: DynamoDBClient, table: str) -> None:
