@@ -96,7 +96,7 @@ async def nothing_forbidden(context: RunContextWrapper[None], agent: Any, given:
     """Trips on what a user may not say; late, when the model and its tools are at work, where that is asked for."""
     said = given if isinstance(given, str) else json.dumps([item for item in given if item.get("role") == "user"][-1:])
     if LATE in said:
-        await asyncio.sleep(1)
+        await asyncio.sleep(3)
     return GuardrailFunctionOutput(None, FORBIDDEN in said)
 
 
