@@ -81,8 +81,13 @@ class Call:
 
     async def session(self) -> DynamoDBSession:
         """The stored session."""
-        key = stored_id(self.request.session_id, self.owner)
-        return await environment.open_session(key, owner=self.owner, options=OPTIONS, whole_tool_calls=True)
+        return await stored_session(self.request.session_id, self.owner)
+
+
+async def stored_session(session_id: str, owner: str | None) -> DynamoDBSession:
+    """The session that is stored for an owner under the owner's own name for it."""
+    key = stored_id(session_id, owner)
+    return await environment.open_session(key, owner=owner, options=OPTIONS, whole_tool_calls=True)
 
 
 async def send_message(call: Call) -> dict[str, Any]:
@@ -92,7 +97,7 @@ async def send_message(call: Call) -> dict[str, Any]:
     delivery = delivery_of(call.delivery, asked(call.request), continues=continues)
     if call.request.durable:
         return await _run_durably(call, session, delivery)
-    return await _take(call, session, delivery, [] if continues else _said(call))
+    return await _take(call, session, delivery, [] if continues else said(call.request))
 
 
 async def _run_durably(call: Call, session: DynamoDBSession, delivery: Delivery) -> dict[str, Any]:
@@ -132,7 +137,7 @@ async def edit(call: Call) -> dict[str, Any]:
     """Let the agent answer another message in place of an earlier one and all that followed it."""
     session = await call.session()
     cut = await conversations.cut_before(Conversation(session), call.request.position)
-    return await _take(call, session, delivery_of(call.delivery, asked(call.request)), _said(call), cut)
+    return await _take(call, session, delivery_of(call.delivery, asked(call.request)), said(call.request), cut)
 
 
 async def regenerate(call: Call) -> dict[str, Any]:
@@ -142,8 +147,9 @@ async def regenerate(call: Call) -> dict[str, Any]:
     return await _take(call, session, delivery_of(call.delivery, asked(call.request)), [], cut)
 
 
-def _said(call: Call) -> list[Any]:
-    return [{"content": call.request.message, "role": "user"}]
+def said(request: Request) -> list[Any]:
+    """What a turn begins with: the message."""
+    return [{"content": request.message, "role": "user"}]
 
 
 async def _take(
@@ -224,9 +230,9 @@ def _discarded(call: Call) -> dict[str, Any]:
 
 def asked(request: Request) -> str:
     """What tells one request from another."""
-    said: list[Any] = [request.action, request.message, request.run_id, request.call_ids]
-    said += [request.position] if request.action == "edit" else []
-    return json.dumps([*said, "durable"] if request.durable else said)
+    parts: list[Any] = [request.action, request.message, request.run_id, request.call_ids]
+    parts += [request.position] if request.action == "edit" else []
+    return json.dumps([*parts, "durable"] if request.durable else parts)
 
 
 def _work(call: Call) -> Work:

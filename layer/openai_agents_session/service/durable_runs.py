@@ -17,6 +17,7 @@ import asyncio
 import hashlib
 import json
 from dataclasses import replace
+from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -75,7 +76,7 @@ async def start(call: Call) -> bool:
     named = json.dumps([stored_id(session_id, owner), turn_id])
     name = hashlib.sha256(named.encode()).hexdigest()
     execution = await asyncio.to_thread(_invoke, function, name, json.dumps(event, sort_keys=True).encode())
-    return await _is_running(execution, otherwise=True)
+    return await _execution(execution) is not _Execution.ENDED
 
 
 async def is_open(session: DynamoDBSession) -> bool:
@@ -115,14 +116,24 @@ def ended(run_id: str | None = None) -> RequestError:
     return RequestError(409, reason, code="run_ended", **({} if run_id is None else {"run_id": run_id}))
 
 
-async def _is_running(execution: str | None, *, otherwise: bool) -> bool:
-    """Whether an execution has not ended; otherwise that, where it is not known (yet), or nobody may ask."""
+class _Execution(Enum):
+    """What Lambda says of an execution."""
+
+    RUNNING = "it has not ended"
+    ENDED = "it has"
+    ABSENT = "there is none of that name: not yet, or not any more"
+    UNKNOWN = "it has no name, Lambda cannot be reached, or nobody may ask"
+
+
+async def _execution(name: str | None) -> _Execution:
     from botocore.exceptions import BotoCoreError, ClientError
 
+    if name is None:
+        return _Execution.UNKNOWN
     try:
-        return await callbacks.is_running(execution) if execution else otherwise
-    except (BotoCoreError, ClientError):
-        return otherwise
+        return _Execution.RUNNING if await callbacks.is_running(name) else _Execution.ENDED
+    except (BotoCoreError, ClientError) as error:
+        return _Execution.ABSENT if _code_of(error) == "ResourceNotFoundException" else _Execution.UNKNOWN
 
 
 async def decide(session: DynamoDBSession, run: PendingRun, decisions: Mapping[str, bool]) -> None:
@@ -140,7 +151,7 @@ async def decide(session: DynamoDBSession, run: PendingRun, decisions: Mapping[s
         if (code := _code_of(error)) not in _CLOSED:
             reason = f"the decision is kept, and could not be sent: send it again ({code})"
             raise RequestError(503, reason, code="not_sent", retry_after=1) from error
-        if not await _is_running(callbacks.execution_of(run), otherwise=False):
+        if await _execution(callbacks.execution_of(run)) is not _Execution.RUNNING:
             reason = f"the run cannot go on, discard it: {code}"
             raise RequestError(409, reason, code="run_ended", run_id=run.run_id) from error
         if run.status == "pending":
@@ -168,13 +179,7 @@ async def goes_on(run: PendingRun) -> bool:
 
     One that Lambda does not know any more has: it is kept for longer than it runs.
     """
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    execution = callbacks.execution_of(run)
-    try:
-        return execution is None or await callbacks.is_running(execution)
-    except (BotoCoreError, ClientError) as error:
-        return _code_of(error) != "ResourceNotFoundException"
+    return await _execution(callbacks.execution_of(run)) not in (_Execution.ENDED, _Execution.ABSENT)
 
 
 def _refusal(code: str) -> RequestError:
@@ -218,15 +223,14 @@ def _run(setup: Setup, request: Request, owner: str | None, context: DurableCont
     from agents.memory import SessionSettings
 
     from .. import durable
-    from .actions import OPTIONS, asked
+    from .actions import asked, said, stored_session
     from .running import cast_of
     from .spans import SpanHooks
 
     agents = cast_of(setup, Settings.from_environ())
     turn_id = request.idempotency_key or context.execution_context.durable_execution_arn
     time = cast("InvocationTime", context.lambda_context)
-    key = stored_id(request.session_id, owner)
-    session = environment.run(environment.open_session(key, owner=owner, options=OPTIONS, whole_tool_calls=True))
+    session = environment.run(stored_session(request.session_id, owner))
     session.session_settings = SessionSettings(limit=ServiceSettings.from_environ().history_limit)
     logger.append_keys(session_id=request.session_id, action=request.action, turn_id=turn_id)
     try:
@@ -234,7 +238,7 @@ def _run(setup: Setup, request: Request, owner: str | None, context: DurableCont
             outcome = durable.run(
                 context,
                 agents.start,
-                [{"content": request.message, "role": "user"}],
+                said(request),
                 session=session,
                 delivery=delivery_of(turn_id, asked(request)),
                 speaker=_speaker(setup, agents),
