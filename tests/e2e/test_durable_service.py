@@ -6,6 +6,7 @@ executions (``tools/emulation/durable.py``).
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -132,10 +133,18 @@ def test_the_same_request_from_two_at_once_starts_one_execution(
     """A request that is delivered twice at once is one turn in one execution."""
     turns.model.script = PAYS
     begun: list[str] = []
-    durable.told = lambda name, action: begun.append(name) if action == "START" else None
+    answered = threading.Event()
+
+    def told(name: str, action: str) -> None:
+        if action == "START":
+            begun.append(name)
+        answered.wait(SECONDS)  # or the run could be over before the slower one has asked
+
+    durable.told = told
     request = durably(session_id := new_id(), "Pay 3.")
     with ThreadPoolExecutor(2) as pool:
         answers = list(pool.map(lambda environment: environment.invoke(request).answer["status"], pair))
+    answered.set()
     assert answers == [202, 202]
     assert came_to(pair[1], request)["answer"] == "Paid."
     assert begun.count("agent") == 1

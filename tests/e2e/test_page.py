@@ -147,11 +147,7 @@ def test_a_lost_connection_is_told_and_the_message_is_kept(page: Page) -> None:
 
 def test_an_answer_can_be_stopped_and_the_turn_be_continued(page: Page) -> None:
     """Stop ends the turn on the server: nothing more is stored, and the conversation is free at once."""
-    page.model.reply = lambda _: says("one two three")
-    page.model.hold()
-    page.send("Count.")
-    page.model.let(1)
-    assert page.until(lambda: page.said == ["Count.", "one"])
+    page.begins_to_count()
     page.one("#message").send_keys(Keys.ESCAPE)
     page.sees("This message has no answer", ".note")
     assert page.client.get(path_of(page.session_id))["state"] == "unfinished"

@@ -208,11 +208,7 @@ def test_stop_gives_a_long_run_up(page: Page, durable: DurableLambda, is_reloade
 
 def test_a_plain_turn_beside_long_runs_is_stopped_and_continued(page: Page) -> None:
     """Where there is a durable function, a turn that is none stays open when it is stopped, and Continue goes on."""
-    page.model.reply = lambda _: says("one two three")
-    page.model.hold()
-    page.send("Count.")
-    page.model.let(1)
-    assert page.until(lambda: page.said == ["Count.", "one"])
+    page.begins_to_count()
     assert state(page)["durable_run"] is False
     page.press("Stop")
     page.sees("This message has no answer", ".note")

@@ -21,6 +21,7 @@ from openai_agents_session import DynamoDBSession
 from openai_agents_session.service.identity import caller, stored_id
 from tests.support.agent import Stage, until
 from tests.support.events import Client, path_of
+from tools.emulation.model import says
 from tools.emulation.streaming_model import StreamingModel
 
 SECONDS = 20
@@ -126,6 +127,14 @@ class Page:
     def sees(self, text: str, selector: str = "#log") -> None:
         """Wait until a text can be read."""
         assert self.until(lambda: any(text in seen for seen in self.texts(selector))), self.texts(selector)
+
+    def begins_to_count(self) -> None:
+        """Send a message whose answer of three words is held behind its first."""
+        self.model.reply = lambda _: says("one two three")
+        self.model.hold()
+        self.send("Count.")
+        self.model.let(1)
+        assert self.until(lambda: self.said == ["Count.", "one"])
 
     def converses(self, *messages: str) -> None:
         """Say these things, one after the other's answer."""
