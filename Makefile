@@ -14,6 +14,9 @@ OLD := setup failed: $(PYTHON) is Python %d.%d; 3.8 sets up, 3.11 runs: make PYT
 SETUP := $(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 8) else "$(OLD)" % sys.version_info[:2])' && \
 	$(DEFERRED) $(PYTHON) tools/environment.py
 
+# Images for containers set this. Every Python that a command or a test starts would then compile 3,000 modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo chat page engines layer bytecode lock test test-docker bench bench-layer simulate lint format \
 	docs dist release-check clean

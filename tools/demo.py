@@ -40,21 +40,39 @@ def main() -> int:
     try:
         with local_stack.running(announce) as stack:
             introduce(stack, wanted)
-            for number, name in enumerate(CONVERSATION, start=1):
-                turn(stack, number, name)
-            conclude(stack)
-            if stack.model["MODEL_PROVIDER"] == "offline":  # others need not ask for the tool when they should
-                bad_day(stack)
-            with stack.environment() as environment:
-                conversations(environment)
-                if stack.model["MODEL_PROVIDER"] == "offline":  # others need not ask for the tool
-                    durable_run(stack, environment)
+            play(stack)
             advise()
     except (RuntimeError, rie.FunctionError) as error:
         console.print(Text.assemble(("the demo could not run: ", "bold red"), str(error)))
         return 1
     console.print(f"\n[dim]The demo took {time.monotonic() - began:.1f} s.[/]")
     return 0
+
+
+def play(stack: LocalStack) -> None:
+    """Play everything.
+
+    Two environments are warmed while the conversation is played in others, and the durable run works beside the bad
+    day: on two processors, that saves a quarter of the time.
+
+    Raises:
+        rie.FunctionError: The function failed.
+    """
+    # The threads outlive the environments, since they wait for these: whoever is interrupted kills these first.
+    with ThreadPoolExecutor() as pool, stack.environment() as one, stack.environment() as other:
+        warm = pool.submit(lambda: [environment.invoke({"ping": True}) for environment in (one, other)])
+        for number, name in enumerate(CONVERSATION, start=1):
+            turn(stack, number, name)
+        conclude(stack)
+        warm.result()
+        if stack.model["MODEL_PROVIDER"] != "offline":  # others need not ask for the tool when they should
+            conversations(one)
+            return
+        run = KilledRun(stack, one)
+        run.begin()
+        bad_day(pool, one, other)
+        conversations(one)
+        run.show()
 
 
 def introduce(stack: LocalStack, wanted: str) -> None:
@@ -114,40 +132,35 @@ def conclude(stack: LocalStack) -> None:
     show_bill(stack.bill(), len(CONVERSATION))
 
 
-def bad_day(stack: LocalStack) -> None:
+def bad_day(pool: ThreadPoolExecutor, one: rie.Emulator, other: rie.Emulator) -> None:
     """Deliver everything twice, to two environments at once.
 
     Raises:
         rie.FunctionError: The function failed.
     """
-    # The threads outlive the environments, since they wait for these: whoever is interrupted kills these first.
-    with ThreadPoolExecutor() as pool, stack.environment() as one, stack.environment() as other:
 
-        def at_once(event: dict[str, Any]) -> list[dict[str, Any]]:
-            return [
-                invocation.answer
-                for invocation in pool.map(lambda environment: environment.invoke(event), (one, other))
-            ]
+    def at_once(event: dict[str, Any]) -> list[dict[str, Any]]:
+        return [
+            invocation.answer for invocation in pool.map(lambda environment: environment.invoke(event), (one, other))
+        ]
 
-        heading("a bad day: every request comes twice, to two environments at once")
-        with console.status("two cold starts …"):
-            at_once(_event("approvals"))
-        request = _event("owned_turn") | {"message": "Please refund 25 euros for order A-17."}
-        owner = {key: request[key] for key in ("session_id", "owner")}
-        say("you", USER, request["message"])
-        asked = sorted(at_once(request), key=lambda answer: int(answer["status"]))
-        for answer in asked:
-            show_answer(answer)
-        if pending := asked[0].get("pending"):
-            decide_twice(at_once, _event("approve") | owner | {"run_id": pending["run_id"]})
-            refunds = sum(environment.log.count("refund issued") for environment in (one, other))
-            say("tool", "magenta", f"issue_refund ran {'once' if refunds == 1 else f'{refunds} times'}")
-        else:
-            explain_script("issue_refund, with needs_approval")
-        history = _event("history") | owner
-        for who in (request["owner"], "mallory"):
-            found = one.invoke(history | {"owner": who}).answer["items"]
-            say("history", "dim", f"{who} finds {len(found)} items")
+    heading("a bad day: every request comes twice, to two environments at once")
+    request = _event("owned_turn") | {"message": "Please refund 25 euros for order A-17."}
+    owner = {key: request[key] for key in ("session_id", "owner")}
+    say("you", USER, request["message"])
+    asked = sorted(at_once(request), key=lambda answer: int(answer["status"]))
+    for answer in asked:
+        show_answer(answer)
+    if pending := asked[0].get("pending"):
+        decide_twice(at_once, _event("approve") | owner | {"run_id": pending["run_id"]})
+        refunds = sum(environment.log.count("refund issued") for environment in (one, other))
+        say("tool", "magenta", f"issue_refund ran {'once' if refunds == 1 else f'{refunds} times'}")
+    else:
+        explain_script("issue_refund, with needs_approval")
+    history = _event("history") | owner
+    for who in (request["owner"], "mallory"):
+        found = one.invoke(history | {"owner": who}).answer["items"]
+        say("history", "dim", f"{who} finds {len(found)} items")
 
 
 def decide_twice(at_once: Callable[[dict[str, Any]], list[dict[str, Any]]], approval: dict[str, Any]) -> None:
@@ -169,8 +182,7 @@ def conversations(environment: rie.Emulator) -> None:
         return answer
 
     heading("conversations: one is forked, both go on, and their owner lists them")
-    with console.status("a cold start …"):
-        ask("first_turn")
+    ask("first_turn")
     copy = ask("fork", title="Another way")
     if "session_id" in copy:
         ask("tool_turn", session_id=copy["session_id"])
@@ -180,40 +192,56 @@ def conversations(environment: rie.Emulator) -> None:
         say("listed", "dim", f"{found['title']}   {found['total']} items, {tokens}")
 
 
-def durable_run(stack: LocalStack, environment: rie.Emulator) -> None:
-    """Kill a durable run's environment when the model's first answer is kept, and again when the tool's output is.
+class KilledRun:
+    """A durable run, killed when the answer of the model is kept, and again when the output of the tool is.
 
-    Raises:
-        rie.FunctionError: The function that starts it failed.
+    Args:
+        stack: Where it runs.
+        environment: Of the function that starts it.
     """
-    left, killed = {"model 1": "the model's answer", "tool issue_refund": "the tool's output"}, []
 
-    def kill(operation: str, action: str) -> None:
-        name = next((each for each in left if f"/{each}" in operation), None)
-        if name and action == "SUCCEED":
-            killed.append(left.pop(name))
-            stack.durable.kill()
+    def __init__(self, stack: LocalStack, environment: rie.Emulator) -> None:
+        self._stack, self._environment = stack, environment
+        self._left = {"model 1": "the model's answer", "tool issue_refund": "the tool's output"}
+        self._killed: list[str] = []
+        self._message = "Please refund 40 euros for order B-3."
+        self._run = DurableRun(self._ask, "durable", self._message)
 
-    def ask(request: dict[str, Any]) -> dict[str, Any]:
+    def begin(self) -> None:
+        """Start it; it goes on by itself, as far as it can without a decision."""
+        self._stack.durable.told = self._kill
+        self._run.begin()
+
+    def show(self) -> None:
+        """Show what it did meanwhile, approve what it waits for, and show how it ends.
+
+        Raises:
+            rie.FunctionError: The function that starts it failed.
+        """
+        heading("a durable run, begun before the bad day, goes on when its environments are killed")
+        say("you", USER, self._message)
+        answer = self._run.follow() or {}
+        if pending := answer.get("pending"):
+            say("you", USER, "approve")
+            self._ask({"session_id": "durable", "action": "approve", "run_id": pending["run_id"]})
+            self._run.follow()
+        told = " and ".join(self._killed)
+        environments = _counted(len(self._killed), "environment")
+        say("killed", "bold red", f"{environments}, when {told} had been kept: the run went on")
+        log = self._stack.durable.environments.log
+        asked, refunds = log.count("model asked"), log.count("refund issued")
+        say("counted", "dim", f"{_counted(asked, 'model call')}, {_counted(refunds, 'refund')}")
+
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         with console.status("a durable run …"):
-            answer: dict[str, Any] = environment.invoke(request).answer
+            answer: dict[str, Any] = self._environment.invoke(request).answer
             return answer
 
-    heading("a durable run: it outlives its environments, which are killed in the middle")
-    stack.durable.told = kill
-    message = "Please refund 40 euros for order B-3."
-    say("you", USER, message)
-    run = DurableRun(ask, "durable", message)
-    answer = run.follow() or {}
-    if pending := answer.get("pending"):
-        say("you", USER, "approve")
-        ask({"session_id": "durable", "action": "approve", "run_id": pending["run_id"]})
-        run.follow()
-    told = " and ".join(killed)
-    say("killed", "bold red", f"{_counted(len(killed), 'environment')}, when {told} had been kept: the run went on")
-    log = stack.durable.environments.log
-    asked, refunds = log.count("model asked"), log.count("refund issued")
-    say("counted", "dim", f"{_counted(asked, 'model call')}, {_counted(refunds, 'refund')}")
+    def _kill(self, operation: str, action: str) -> None:
+        name = next((each for each in self._left if f"/{each}" in operation), None)
+        if name and action == "SUCCEED":
+            self._killed.append(self._left.pop(name))
+            self._stack.durable.kill()
 
 
 def _counted(number: int, what: str) -> str:
