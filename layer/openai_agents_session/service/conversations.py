@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from .. import environment
@@ -11,6 +11,7 @@ from ..conversations import Conversation, ConversationInfo, HistoryPage, State, 
 from ..errors import IndexNotFoundError
 from ..runs import PendingRuns
 from . import durable_runs
+from .call import OPTIONS, Call
 from .errors import RequestError
 from .fitting import LARGE_ITEM_BYTES, MAX_ITEMS_BYTES, shortened, wire_size
 from .identity import public_id, stored_id
@@ -18,15 +19,12 @@ from .sendable import clean
 
 if TYPE_CHECKING:
     from ..dynamodb import DynamoDBSession
-    from .actions import Call
 
 _PAGE_ITEMS = 200
 
 
 async def list_sessions(call: Call) -> dict[str, Any]:
     """The caller's conversations, newest activity first."""
-    from .actions import OPTIONS
-
     if call.owner is None:
         raise RequestError(
             409, "there is no list of conversations that belong to nobody: state an owner", code="no_list"
@@ -121,51 +119,6 @@ async def rewind(call: Call) -> dict[str, Any]:
     if run is not None and removed:
         await durable_runs.give_up(run)
     return {"session_id": call.request.session_id, "removed": removed}
-
-
-_NO_REVISION = b"-"
-"""No session is ever in this state."""
-
-
-@dataclass(frozen=True)
-class Cut:
-    """What of a history stays before a turn that takes the place of the rest.
-
-    Attributes:
-        keep: How many items; None for all.
-        revision: The state of the session that this is about; None for any.
-        refusal: Why there can be no such turn. Whether the delivery had one before is asked first.
-    """
-
-    keep: int | None = None
-    revision: bytes | None = None
-    refusal: RequestError | None = None
-
-
-WHOLE = Cut()
-
-
-async def cut_before(conversation: Conversation, position: int) -> Cut:
-    """The cut before what a user said at a position."""
-    page = await conversation.history(before=position + 1, limit=1)
-    if page.first == position and page.items and page.items[0].get("role") == "user":
-        return Cut(position, page.revision)
-    reason = f"position must be that of a user's message: at {position} there is none"
-    return Cut(None, _NO_REVISION, RequestError(400, reason))
-
-
-async def cut_after_last_question(conversation: Conversation) -> Cut:
-    """The cut behind what the user said last."""
-    page = await conversation.history(limit=_PAGE_ITEMS)
-    revision = page.revision
-    while True:
-        said = [number for number, item in enumerate(page.items) if item.get("role") == "user"]
-        if said:
-            return Cut(page.first + said[-1] + 1, revision)
-        if page.before is None:
-            reason = "there is nothing to answer again: nobody has said anything"
-            return Cut(None, _NO_REVISION, RequestError(409, reason))
-        page = await conversation.history(before=page.before, limit=_PAGE_ITEMS)
 
 
 def usage(turn: Usage, conversation: Conversation) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""Turns that outlive their invocation: started here, run by the durable function, decided on by callbacks.
+"""Turns that outlive their invocation: started here, run by the durable function, decided on through callbacks.
 
 ::
 
     POST {"message", "durable": true} ──▶ start ──▶ Lambda invokes the durable function ──▶ answer, at once: 202
-                                                       handler ──▶ durable.run ──▶ the session
+                                                       durable_function.py ──▶ durable.run ──▶ the session
     the same again                    ──▶ what the session knows of the turn: under way (202), waiting, or its answer
     GET                               ──▶ the history, which grows with each step
 
@@ -16,36 +16,24 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from dataclasses import replace
 from enum import Enum
-from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from .. import callbacks, environment
+from .. import callbacks
 from ..conversations import Conversation
 from ..errors import RunNotPendingError
 from ..turns import delivery_of, open_turn
-from .context import TurnContext
-from .errors import NotServedError, RequestError
-from .identity import checked_owner, stored_id
-from .observe import count, log_failure, logger
-from .request import Request, parse
-from .settings import ServiceSettings, Settings
-from .shapes import Shape
+from .call import Call, asked
+from .errors import RequestError
+from .identity import stored_id
+from .observe import log_failure
+from .request import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from agents import Agent
-    from aws_durable_execution_sdk_python import DurableContext
-
-    from ..durable.running import Speaker
     from ..dynamodb import DynamoDBSession
     from ..runs import PendingRun
-    from ..turns import InvocationTime
-    from .actions import Call
-    from .running import Cast
-    from .setup import Setup
 
 _CLOSED = ("CallbackTimeoutException", "ResourceNotFoundException", "InvalidParameterValueException")
 _BUSY = ("TooManyRequestsException", "ServiceException", "ThrottlingException")
@@ -81,8 +69,6 @@ async def start(call: Call) -> bool:
 
 async def is_open(session: DynamoDBSession) -> bool:
     """Whether the turn that is not done is a durable run's, which goes on although nobody holds the session."""
-    from .actions import asked
-
     found = await open_turn(session)
     if found is None:
         return False
@@ -191,82 +177,3 @@ def _refusal(code: str) -> RequestError:
         case "RequestTooLargeException" | "RequestEntityTooLargeException":
             return RequestError(413, "the message is too large for a durable run: at most 1 MB", code="too_large")
     return RequestError(502, f"the durable function could not be started: {code}", code="not_started")
-
-
-# --- the durable function's side --------------------------------------------------------------------------------------
-
-
-def durable_handler(setup: Setup) -> Callable[[Any, Any], Any]:
-    """The handler of a durable function, which takes the turns that `start` asks for."""
-    from aws_durable_execution_sdk_python import durable_execution
-
-    return durable_execution(partial(_answer, setup))
-
-
-def _answer(setup: Setup, event: Any, context: DurableContext) -> dict[str, Any]:
-    try:
-        request = _message(event)
-        owner = checked_owner(request, event, Shape.DIRECT, ServiceSettings.from_environ())
-        return _run(setup, request, owner, context)
-    except RequestError as error:
-        raise NotServedError(f"{error.status} {error.reason}") from error
-
-
-def _message(event: Any) -> Request:
-    request = parse(event, Shape.DIRECT)
-    if request.action != "message":
-        raise RequestError(400, "a durable run answers a message")
-    return replace(request, durable=True)
-
-
-def _run(setup: Setup, request: Request, owner: str | None, context: DurableContext) -> dict[str, Any]:
-    from agents.memory import SessionSettings
-
-    from .. import durable
-    from .actions import asked, said, stored_session
-    from .running import cast_of
-    from .spans import SpanHooks
-
-    agents = cast_of(setup, Settings.from_environ())
-    turn_id = request.idempotency_key or context.execution_context.durable_execution_arn
-    time = cast("InvocationTime", context.lambda_context)
-    session = environment.run(stored_session(request.session_id, owner))
-    session.session_settings = SessionSettings(limit=ServiceSettings.from_environ().history_limit)
-    logger.append_keys(session_id=request.session_id, action=request.action, turn_id=turn_id)
-    try:
-        with SpanHooks() as hooks:
-            outcome = durable.run(
-                context,
-                agents.start,
-                said(request),
-                session=session,
-                delivery=delivery_of(turn_id, asked(request)),
-                speaker=_speaker(setup, agents),
-                agent_context=setup.context_for(TurnContext(request.session_id, owner, turn_id, time)),
-                hooks=hooks,
-                options=durable.DurableOptions(at_least_once=setup.without_effects),
-                **agents.options,
-            )
-    except durable.TurnLostError as error:  # somebody wanted it so, and no alarm is due
-        logger.warning("the run's turn was given up")
-        return {"given_up": str(error)}
-    count("Turns")
-    count("InputTokens", outcome.usage["input_tokens"])
-    count("OutputTokens", outcome.usage["output_tokens"])
-    return outcome.to_dict()
-
-
-def _speaker(setup: Setup, agents: Cast) -> Speaker | None:
-    """Who begins: the agent that the conversation was handed over to last, with the first one's guardrails."""
-    from .handoffs import last_agent
-
-    if len(agents.all) == 1 or not setup.handoffs_last:
-        return None
-
-    def speaker(items: list[Any]) -> Agent[Any]:
-        agent = last_agent(items, agents.start)
-        if agent is agents.start or not agents.start.input_guardrails:
-            return agent
-        return agent.clone(input_guardrails=[*agents.start.input_guardrails, *agent.input_guardrails])
-
-    return speaker

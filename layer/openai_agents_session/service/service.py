@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from .. import environment
 from ..errors import SessionError
-from .actions import ACTIONS, Call
+from .actions import ACTIONS
+from .call import Call
 from .ending import end_after_answer
 from .errors import NotServedError, RequestError
 from .identity import OwnerOf, caller, checked_owner
@@ -92,7 +93,7 @@ class AgentService:
         The function needs ``DurableConfig`` and the full layer; the service's own function needs its alias's ARN as
         ``DURABLE_FUNCTION``, and the right to invoke it. docs/durable.md.
         """
-        from .durable_runs import durable_handler
+        from .durable_function import durable_handler
 
         return _observed(durable_handler(self.setup))
 
