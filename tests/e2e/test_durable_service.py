@@ -87,7 +87,8 @@ def history(front: Emulator, session_id: str, **more: Any) -> dict[str, Any]:
 def waiting(front: Emulator, session_id: str, order: str = "A-17", **more: Any) -> dict[str, Any]:
     """A durable run that waits for approval: what names it in a decision."""
     answer = came_to(front, durably(session_id, f"Refund {order}.", **more))
-    assert (answer["status"], answer["pending"]["status"]) == (202, "pending"), answer
+    assert answer["status"] == 202, answer
+    assert (answer["pending"]["status"], answer["pending"]["durable"]) == ("pending", True)
     assert history(front, session_id, **more)["state"] == "waiting"
     return {"session_id": session_id, "run_id": answer["pending"]["run_id"], **more}
 

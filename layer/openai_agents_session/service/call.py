@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .. import environment
+from .. import callbacks, environment
 from ..dynamodb import DynamoDBSession
 from ..options import StorageOptions
 from ..runs import PendingRun
@@ -116,4 +116,5 @@ def body_of(call: Call, tools: list[str]) -> dict[str, Any]:
 def pending_of(run: PendingRun) -> dict[str, Any]:
     """What a run waits for, as it is told."""
     calls = [{"call_id": call.call_id, "tool": call.tool, "arguments": call.arguments} for call in run.approvals]
-    return {"run_id": run.run_id, "status": run.status, "created": run.created, "approvals": calls}
+    about = {"run_id": run.run_id, "status": run.status, "created": run.created, "approvals": calls}
+    return about | ({"durable": True} if callbacks.is_durable(run) else {})

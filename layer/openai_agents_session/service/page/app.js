@@ -7,13 +7,17 @@
 
 import * as api from "./api.js";
 import * as attachments from "./attachments.js";
+import * as editing from "./editing.js";
 import { $, button, copy, count, el, say } from "./elements.js";
 import { canRepeat, ending, explain } from "./errors.js";
 import { History, filesOf, isAnswer, isUser, textOf } from "./history.js";
+import { showTitle, showUsage } from "./header.js";
 import * as list from "./list.js";
 import { Live } from "./live.js";
+import { addCard, followed, keepingPlace, log, removeCards, scrollDown, scroller, showLatest } from "./log.js";
 import * as long from "./long.js";
 import * as markdown from "./markdown.js";
+import { BUSY, HINTS, LONG, WAITS, phase, setPhase, showHint } from "./phases.js";
 import * as signin from "./signin.js";
 import { Turns, pretty, scrollable, setTool, userNode } from "./turns.js";
 
@@ -22,35 +26,13 @@ const PAGE_ITEMS = 50;
 const PATIENCE_MS = 1200;             // then it is said that we wait
 const LOOK_MS = 8000;                 // how often to look for news
 const LOOK_SOON_MS = 1000;            // while a turn runs elsewhere
-const NEAR = 120;                     // pixels from the end that count as being there
 
-const HINTS = {
-  loading: "Loading the conversation …",
-  idle: "Enter sends, Shift+Enter adds a line.",
-  chosen: "It goes on when you close this page.",
-  sending: "Sending …",
-  waited: "Waiting. This conversation may be busy in another window …",
-  working: "The agent is at work … Esc stops it.",
-  elsewhere: "The agent is at work in another window …",
-  starting: "The long run is starting … Esc stops it.",
-  long: "A long run is under way … Esc stops it.",
-  asking: "Decide on the call above first.",
-};
-const BUSY = new Set(["loading", "sending", "waited", "working"]);
-const LONG = new Set(["starting", "long"]);
-const AT_WORK = new Set(["sending", "waited", "working", "elsewhere", ...LONG]);
-const WAITS = {
-  starting: "The long run is starting. Keep this page open until it has begun.",
-  long: "The agent is at work. You can close this page: the run goes on, and what it brings is kept here.",
-};
-
-const log = $("log"), message = $("message"), scroller = $("scroll");
+const message = $("message");
 const channel = "BroadcastChannel" in window ? new BroadcastChannel("conversations") : { postMessage() {} };
 const turns = new Turns(log, { edit, again, fork });
 const runs = new Map();  // session id -> the long run that this page has asked for
 
 let conversation = nothing("");
-let phase = "loading";
 
 function nothing(id) {
   return {
@@ -60,52 +42,6 @@ function nothing(id) {
 }
 
 const here = (mine) => mine === conversation;
-
-function setPhase(next) {
-  phase = next;
-  showHint();
-  const running = AT_WORK.has(next);
-  $("stop").hidden = !running;
-  $("send").hidden = running;
-  $("send").disabled = next !== "idle";
-  message.readOnly = next === "sending";
-  log.setAttribute("aria-busy", String(running));
-  log.classList.toggle("held", next !== "idle");
-}
-
-function showHint() { $("hint").textContent = HINTS[phase === "idle" && long.isChosen() ? "chosen" : phase]; }
-
-// --- scrolling --------------------------------------------------------------------------------------------------------
-
-const isAtEnd = () => scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR;
-
-function scrollDown() { scroller.scrollTop = scroller.scrollHeight; }
-
-/** Changes the log; who reads its end goes on to read its end, who reads elsewhere stays there. */
-function keepingPlace(change, { above = false } = {}) {
-  const following = isAtEnd(), fromEnd = scroller.scrollHeight - scroller.scrollTop;
-  change();
-  if (above) scroller.scrollTop = scroller.scrollHeight - fromEnd;
-  else if (following) scrollDown();
-  showLatest();
-}
-
-function showLatest() { $("latest").hidden = isAtEnd(); }
-
-// --- cards ------------------------------------------------------------------------------------------------------------
-
-function addCard(kind, headline, text, actions = [], role = "") {
-  const words = el("div", {}, el("strong", { textContent: headline }), el("p", { textContent: text }));
-  if (role) words.setAttribute("role", role);
-  const node = el("li", { className: `card ${kind}` }, words);
-  if (actions.length) node.append(el("div", { className: "actions" }, ...actions));
-  keepingPlace(() => log.append(node));
-  return node;
-}
-
-function removeCards(...kinds) {
-  for (const kind of kinds) log.querySelectorAll(`.card.${kind}`).forEach((card) => card.remove());
-}
 
 // --- the stored conversation ------------------------------------------------------------------------------------------
 
@@ -228,18 +164,6 @@ function noted(mine, page) {
   list.note(mine.id, mine.title || "Untitled", page.updated_at || Date.now() / 1000);
 }
 
-function showTitle(title) {
-  $("title").textContent = title || "New conversation";
-  document.title = title ? `${title} · Agent` : "Agent";
-}
-
-function showUsage(usage) {
-  const total = usage?.total_tokens;
-  $("usage").textContent = total ? count(total, "token") : "";
-  $("usage").title = total ? `${usage.input_tokens} read (${usage.cached_tokens} of them cached), ${usage.output_tokens} written `
-    + `(${usage.reasoning_tokens} of them to reason), ${count(usage.requests, "model call")}` : "";
-}
-
 let loadingOlder = false;
 
 async function older(mine = conversation) {
@@ -277,7 +201,7 @@ function look(soon = LOOK_MS) {
 
 async function lookNow() {
   const mine = conversation;
-  if (!document.hidden && !BUSY.has(phase) && !log.querySelector(".editing")) {
+  if (!document.hidden && !BUSY.has(phase) && !editing.isOpen()) {
     try {
       const page = await api.history(mine.id, 1);
       if (here(mine) && !BUSY.has(phase)) await (stampOf(page) === mine.seen ? nothingNew(mine) : update(mine));
@@ -378,18 +302,6 @@ async function askAgain(mine) {
   failed(mine, problem, run.hasBegun, () => {});
 }
 
-/** Follows the end of what is being said, until somebody scrolls away. */
-function followed() {
-  let last = scroller.scrollTop;
-  return () => {
-    const was = last;
-    last = scroller.scrollTop;
-    if (last >= was - 1 && scroller.scrollHeight - last - scroller.clientHeight < scroller.clientHeight) scrollDown();
-    last = scroller.scrollTop;
-    showLatest();
-  };
-}
-
 async function caughtUp(mine) {
   try {
     await update(mine);
@@ -476,30 +388,13 @@ function replaced(mine, position) {
 function edit({ turn, node, text, content }) {
   const mine = conversation;
   if (phase !== "idle") return say("This is possible when the answer is complete.");
-  const after = mine.history.total - turn.first - 1;
-  const field = el("textarea", { value: text, maxLength: 100_000 });
-  field.setAttribute("aria-label", "Edit your message");
-  const close = () => { form.remove(); node.classList.remove("editing"); shown.forEach((child) => { child.hidden = false; }); };
-  const form = el("form", {}, field,
-    el("p", { textContent: after ? `This message and what follows it (${count(after, "item")}) are replaced. To keep them, fork first.` : "" }),
-    el("div", { className: "actions" }, button("Cancel", close), el("button", { className: "primary", textContent: "Send" })));
-  const shown = [...node.children].filter((child) => !child.classList.contains("hidden") && !child.matches("img, .file"));
-  shown.forEach((child) => { child.hidden = true; });
-  node.classList.add("editing");
-  node.append(form);
-  field.focus();
-  field.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") { event.stopPropagation(); close(); }
-    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); form.requestSubmit(); }
-  });
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    const said = field.value.trim(), files = filesOf(content);
-    if (!said || phase !== "idle") return;
+  const files = filesOf(content), after = mine.history.total - turn.first - 1;
+  editing.begin(node, text, after, (said) => {
+    if (phase !== "idle") return false;
     const parts = files.length ? [{ type: "input_text", text: said }, ...files] : said;
-    close();
     replaced(mine, turn.first);
     request(mine, "/edit", { position: turn.first, message: parts }, { user: userNode(said, files) });
+    return true;
   });
 }
 
@@ -529,6 +424,7 @@ async function fork({ turn }) {
 function ask(mine, run) {
   if (run.status !== "pending") return showElsewhere(mine);
   setPhase("asking");
+  const about = run.durable ? "There is no hurry: the run waits, and this page can be closed." : "";
   for (const call of run.approvals) {
     const card = turns.tool(call.call_id);
     if (card) setTool(card, "waiting", "waits for approval");
@@ -540,8 +436,10 @@ function ask(mine, run) {
     reject.setAttribute("aria-label", `Reject ${call.tool}`);
     drop.setAttribute("aria-label", "Discard the whole step");
     drop.title = "None of its calls runs, and the agent does not go on";
-    const node = addCard("ask", `May the agent call ${call.tool}?`, "", [approve, reject, drop]);
-    node.querySelector("p").replaceWith(scrollable(pretty(call.arguments)));
+    const node = addCard("ask", `May the agent call ${call.tool}?`, about, [approve, reject, drop]);
+    const words = node.querySelector("p");
+    words.before(scrollable(pretty(call.arguments)));
+    if (!about) words.remove();
     node.tabIndex = -1;
   }
   say(`The agent asks for approval to call ${run.approvals.map((call) => call.tool).join(", ")}.`);
