@@ -107,11 +107,13 @@ class DurableRunError(SessionError):
 
     Attributes:
         reason: The name of the exception that ended it, such as ``"MaxTurnsExceeded"``.
+        code: A word for machines, which ``DurableOptions.code_of`` gave; empty where it gave none.
     """
 
-    def __init__(self, message: str, *, reason: str = "") -> None:
+    def __init__(self, message: str, *, reason: str = "", code: str = "") -> None:
         super().__init__(message)
         self.reason = reason or type(self).__name__
+        self.code = code
 
 
 class ReplayMismatchError(DurableRunError):

@@ -16,9 +16,10 @@ import pytest
 from openai_agents_session.turn_journal import INTERRUPTED
 from tests.support.agent import until
 from tests.support.turns import TurnStage, ask, kinds, new_id, outputs, said
+from tools.emulation import strict_faults
 from tools.emulation.durable import FUNCTION, DurableLambda
 from tools.emulation.rie import Emulator
-from tools.emulation.strict_script import by_turn, calls, each, refuses, says
+from tools.emulation.strict_script import Script, by_turn, calls, calls_with, each, refuses, says
 
 SECONDS = 60
 WHOLE = ["user", "function_call", "function_call_output", "message"]
@@ -448,6 +449,73 @@ def test_a_refusal_of_the_model_is_an_answer(front: Emulator, durable: DurableLa
     assert until(SECONDS, lambda: durable.running == 0)
     assert durable.statuses == ["SUCCEEDED"]
     turns.assert_goes_on(front, session_id)
+
+
+REFUSED_KEY = strict_faults.Raw(401, b'{"error": {"message": "T-7742 is no key", "code": "invalid_api_key"}}')
+UNWANTED = strict_faults.Raw(400, b'{"error": {"message": "T-7742", "code": "T-7742"}}')
+
+
+@pytest.mark.parametrize(
+    ("message", "script", "told", "logged", "ended"),
+    [
+        ("FORBIDDEN", says("Hello."), (422, "input_blocked"), "input_blocked", "SUCCEEDED"),
+        ("Tell me.", says("SECRET"), (422, "output_blocked"), "output_blocked", "SUCCEEDED"),
+        ("Do it.", calls("look_up", key="x"), (422, "max_turns"), "max_turns", "SUCCEEDED"),
+        ("long " * 3000, says("Hello."), (413, "context_full"), "context_full", "SUCCEEDED"),
+        ("Hello.", REFUSED_KEY, (500, "run_failed"), "key_rejected", "FAILED"),
+        ("Hello.", UNWANTED, (500, "run_failed"), "model_failed", "FAILED"),
+    ],
+)
+def test_why_a_run_fails_is_told_and_logged_and_wakes_somebody_who_can_mend_it(
+    front: Emulator,
+    durable: DurableLambda,
+    turns: TurnStage,
+    message: str,
+    script: Any,
+    told: Any,
+    logged: str,
+    ended: str,
+) -> None:
+    """An execution whose end nobody on duty can mend succeeds: an alarm watches those that fail."""
+    turns.model.script, turns.model.most_tokens = each(script), 1500
+    answer = came_to(front, durably(session_id := new_id(), message))
+    assert (answer["status"], answer["code"]) == told
+    assert until(SECONDS, lambda: durable.running == 0)
+    assert durable.statuses == [ended]
+    lines = [line for line in durable.environments.log.splitlines() if session_id in line and '"code"' in line]
+    assert [f'"code":"{logged}"' in line for line in lines] == [True]
+    turns.reset()
+    turns.assert_goes_on(front, session_id)
+
+
+@pytest.mark.parametrize("level", ["DEBUG", "ERROR"])
+def test_no_text_of_anybody_is_logged_at_any_level(turns: TurnStage, level: str) -> None:
+    """With ``LogContent=false``, neither what is said nor what a tool, a model or its provider says."""
+    quiet = {"LOG_LEVEL": level, "POWERTOOLS_LOG_LEVEL": level, "LOG_CONTENT": "false"}
+
+    def environment() -> Emulator:
+        return turns.environment(handler="durable_handler.handler", **running.variables, **quiet)
+
+    scripts: list[tuple[str, Script]] = [
+        ("T-7731", by_turn(calls("look_up", key="T-7734"), says("T-7732"))),
+        ("T-7735 FORBIDDEN", each(says("T-7732"))),
+        ("T-7731", each(refuses("T-7736"))),
+        ("T-7731", each(says("SECRET T-7738"))),
+        ("T-7731", each(UNWANTED)),
+        ("T-7731", each(REFUSED_KEY)),
+        ("T-7731", each(calls("no_such_tool", key="T-7734"))),
+        ("T-7731", by_turn(calls("fail", text="T-7739"), says("T-7732"))),
+        ("T-7731", by_turn(calls_with("pay", '{"amount": "T-7740"}'), says("T-7732"))),
+        ("T-7731", each(calls("refund", order="T-7734"))),
+    ]
+    with DurableLambda(environment) as running, turns.environment(**running.variables, **quiet) as front:
+        assert isinstance(front, Emulator)
+        for message, script in scripts:
+            turns.reset()
+            turns.model.script = script
+            came_to(front, durably(new_id(), message))
+        log = front.log + running.environments.log
+    assert [line for line in log.splitlines() if "T-77" in line or "sk-test" in line] == []
 
 
 def test_a_message_that_is_blocked_late_leaves_what_was_done_for_it(front: Emulator, turns: TurnStage) -> None:

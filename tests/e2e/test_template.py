@@ -370,10 +370,15 @@ def test_who_answers_requests_may_start_durable_runs_and_decide_on_them_and_no_m
 
 
 def test_an_alarm_watches_durable_runs() -> None:
-    """What a run raises is its execution's failure, and none of the function's."""
+    """What a run raises is its execution's failure, and none of the function's; so is an approval that never comes."""
     alarm = expand(DurableTimeoutSeconds="60").resources["DurableFailureAlarm"]["Properties"]
-    assert (alarm["MetricName"], alarm["Namespace"]) == ("DurableExecutionFailed", "AWS/Lambda")
-    assert alarm["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": "DurableFunction"}}]
+    ended, *parts = alarm["Metrics"]
+    assert set(re.findall(r"FILL\((\w+), 0\)", ended["Expression"])) == {part["Id"] for part in parts}
+    metrics = [part["MetricStat"]["Metric"] for part in parts]
+    assert [metric["MetricName"] for metric in metrics] == ["DurableExecutionFailed", "DurableExecutionTimedOut"]
+    for metric in metrics:
+        assert metric["Namespace"] == "AWS/Lambda"
+        assert metric["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": "DurableFunction"}}]
 
 
 def test_logs_are_kept_as_long_as_asked_and_no_longer() -> None:

@@ -60,11 +60,12 @@ class OperationFailedError(Exception):
 
     Attributes:
         kind: The class of what it raised.
+        code: The word for it.
     """
 
     def __init__(self, failed: Failed) -> None:
         super().__init__(failed.text)
-        self.kind = failed.kind
+        self.kind, self.code = failed.kind, failed.code
 
 
 def value_of(outcome: Outcome) -> Any:

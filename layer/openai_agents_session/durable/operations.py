@@ -92,10 +92,12 @@ class Failed:
     Attributes:
         kind: The exception's class.
         text: Its text.
+        code: The word for it that ``DurableOptions.code_of`` gave.
     """
 
     kind: str
     text: str
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,14 +329,17 @@ class Operations:
         except TryAgainError as error:
             if attempt < self._options.model_attempts:
                 raise
-            record["failed"] = [type(error.__cause__ or error).__name__, str(error.__cause__ or error)]
+            record["failed"] = self._failed(error.__cause__ if isinstance(error.__cause__, Exception) else error)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this operation's outcome
-            record["failed"] = [type(error).__name__, str(error)]
+            record["failed"] = self._failed(error)
         text = json.dumps(record)
         if len(text) <= self._options.inline_bytes:
             return text
         await self.or_abandon(self._large.keep(self._label(name), text))
         return json.dumps({"asked": asked, "large": len(text)})
+
+    def _failed(self, error: Exception) -> list[str]:
+        return [type(error).__name__, str(error), self._options.code_of(error)]
 
     async def _read(self, name: str, asked: str, text: str | None) -> Outcome:
         """What a checkpoint says."""

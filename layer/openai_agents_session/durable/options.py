@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from ..errors import InvalidInputError
@@ -14,6 +14,15 @@ INLINE_LIMIT_BYTES = 192 * 1024
 """Largest result that goes into a checkpoint: AWS's limit of 256 KB, less what its own encoding may add.
 https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 """
+
+
+CONTEXT_FULL = "context_full"
+"""The word for a history that does not fit into the model's context window."""
+
+
+def code_of(error: Exception) -> str:
+    """The word for a failure where nobody else gives one."""
+    return CONTEXT_FULL if getattr(error, "code", None) == "context_length_exceeded" else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +39,8 @@ class DurableOptions:
         reserve_seconds: An invocation with less time left begins no operation: the run goes on in another one.
         inline_bytes: Results with more bytes of JSON are kept in the session's table, and not in the checkpoint.
         parallel: How many operations of one model step run at a time.
+        code_of: Gives a failure a word for machines, which is kept as ``DurableRunError.code``. With
+            ``"context_full"``, the turn is known to have ended so.
     """
 
     at_least_once: Collection[str] = ()
@@ -38,6 +49,7 @@ class DurableOptions:
     reserve_seconds: float = 20.0
     inline_bytes: int = INLINE_LIMIT_BYTES
     parallel: int = 16
+    code_of: Callable[[Exception], str] = code_of
 
     def __post_init__(self) -> None:
         if isinstance(self.at_least_once, str):

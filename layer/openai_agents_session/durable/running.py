@@ -63,7 +63,7 @@ from . import forms
 from .agents_of import DurableAgents, OperationFailedError, QuietHooks, _agent_of, quiet, refuse_streaming, value_of
 from .large import LargeResults
 from .operations import Operations, PauseError
-from .options import DurableOptions
+from .options import CONTEXT_FULL, DurableOptions
 from .turn import DurableTurn
 
 if TYPE_CHECKING:
@@ -284,7 +284,7 @@ class _Invocation:
             return self._failed(error)
         except Exception as error:  # noqa: BLE001 - whatever ended the agent is the run's outcome
             if self._turn.first is not None:
-                await self._turn.fail(_OUTCOMES.get(type(error), Outcome.FAILED), self._agents.step.items())
+                await self._turn.fail(self._outcome_of(error), self._agents.step.items())
             return self._failed(error)
 
     # --- the run -----------------------------------------------------------------------------------------------------
@@ -374,11 +374,20 @@ class _Invocation:
         await self._operations.or_end(self._large.keep("answer", text, is_final=True))
         return json.dumps({"large": len(text), "collect": True})
 
+    def _outcome_of(self, error: Exception) -> Outcome:
+        if self._code_of(error) == CONTEXT_FULL:
+            return Outcome.CONTEXT_FULL
+        return _OUTCOMES.get(type(error), Outcome.FAILED)
+
+    def _code_of(self, error: Exception) -> str:
+        return error.code if isinstance(error, OperationFailedError) else self._work.options.code_of(error)
+
     def _failed(self, error: Exception) -> str:
         reason = error.reason if isinstance(error, DurableRunError) else type(error).__name__
         if isinstance(error, OperationFailedError):
             reason = error.kind
-        record = {"failed": type(error).__name__, "reason": reason, "text": str(error)[:10_000]}
+        record = {"failed": type(error).__name__, "reason": reason, "code": self._code_of(error)}
+        record["text"] = str(error)[:10_000]
         return json.dumps(record | {"collect": self._large.is_used})
 
 
@@ -433,7 +442,7 @@ async def _final(work: _Arguments) -> str:
 def _outcome(record: dict[str, Any], agent: Agent[Any]) -> RunOutcome:
     if "failed" in record:
         kind = _ERRORS.get(record["failed"], DurableRunError)
-        raise kind(record["text"], reason=record["reason"])
+        raise kind(record["text"], reason=record["reason"], code=record.get("code", ""))
     return RunOutcome(_typed(record["output"], record["agent"], agent), record["agent"], record["usage"])
 
 

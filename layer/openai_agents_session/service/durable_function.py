@@ -7,12 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from .. import environment
+from ..errors import DurableRunError, ReplayMismatchError
 from ..turns import delivery_of
 from .call import asked, said, stored_session
 from .context import TurnContext
 from .errors import NotServedError, RequestError
 from .identity import checked_owner
-from .observe import count, logger
+from .observe import count, log_failure, logger
 from .request import Request, parse
 from .settings import ServiceSettings, Settings
 from .shapes import Shape
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from ..turns import InvocationTime
     from .running import Cast
     from .setup import Setup
+
+
+_NOBODY_CAN_MEND = {"input_blocked", "output_blocked", "tool_blocked", "max_turns", "context_full"}
+"""Codes of ends for which nobody is to be woken: a person's message, or the agent's own rules, led to them."""
 
 
 def durable_handler(setup: Setup) -> Callable[[Any, Any], Any]:
@@ -56,6 +61,7 @@ def _run(setup: Setup, request: Request, owner: str | None, context: DurableCont
     from agents.memory import SessionSettings
 
     from .. import durable
+    from .failures import code_of
     from .running import cast_of
     from .spans import SpanHooks
 
@@ -76,16 +82,34 @@ def _run(setup: Setup, request: Request, owner: str | None, context: DurableCont
                 speaker=_speaker(setup, agents),
                 agent_context=setup.context_for(TurnContext(request.session_id, owner, turn_id, time)),
                 hooks=hooks,
-                options=durable.DurableOptions(at_least_once=setup.without_effects),
+                options=durable.DurableOptions(at_least_once=setup.without_effects, code_of=code_of),
                 **agents.options,
             )
     except durable.TurnLostError as error:  # somebody wanted it so, and no alarm is due
         logger.warning("the run's turn was given up")
         return {"given_up": str(error)}
+    except durable.DurableRunError as error:
+        return _failed(error)
     count("Turns")
     count("InputTokens", outcome.usage["input_tokens"])
     count("OutputTokens", outcome.usage["output_tokens"])
     return outcome.to_dict()
+
+
+def _failed(error: DurableRunError) -> dict[str, Any]:
+    """How the execution of a run that failed ends, and what is logged of it.
+
+    Raises:
+        DurableRunError: Somebody on duty can mend it: Lambda counts the execution as failed, and logs the error.
+    """
+    ends_well = error.code in _NOBODY_CAN_MEND
+    log_failure("the run failed", None, status=422 if ends_well else 500, reason=error.reason, code=error.code)
+    if ends_well:
+        return {"failed": error.code}
+    if ServiceSettings.from_environ().log_content or isinstance(error, ReplayMismatchError):
+        raise error
+    # The text quotes what a model's provider or a tool said, and who runs the function wants no such text in the log.
+    raise DurableRunError(f"{error.reason}, with LogContent=false not in its own words", reason=error.reason) from None
 
 
 def _speaker(setup: Setup, agents: Cast) -> Speaker | None:

@@ -24,13 +24,14 @@ import math
 from typing import Any
 
 from agents import (
+    AgentsException,
     InputGuardrailTripwireTriggered,
     MaxTurnsExceeded,
     OutputGuardrailTripwireTriggered,
     ToolInputGuardrailTripwireTriggered,
     ToolOutputGuardrailTripwireTriggered,
 )
-from openai import APIError, APIStatusError, AuthenticationError, PermissionDeniedError, RateLimitError
+from openai import APIError, APIStatusError, AuthenticationError, OpenAIError, PermissionDeniedError, RateLimitError
 
 from ..turns import Outcome
 from .endpoint import ModelTimeoutError, NoAnswerError
@@ -62,6 +63,13 @@ def failure_of(error: Exception) -> RequestError:
     return _failure_of_endpoint(
         next((cause for cause in causes(error) if isinstance(cause, KeyUnavailableError)), error)
     )
+
+
+def code_of(error: Exception) -> str:
+    """The word for whatever a run failed with."""
+    if isinstance(error, (AgentsException, OpenAIError, KeyUnavailableError)):
+        return str(failure_of(error).details["code"])
+    return "run_failed"
 
 
 def input_blocked() -> RequestError:
