@@ -518,6 +518,30 @@ def test_no_text_of_anybody_is_logged_at_any_level(turns: TurnStage, level: str)
     assert [line for line in log.splitlines() if "T-77" in line or "sk-test" in line] == []
 
 
+@pytest.mark.parametrize("content", [False, True], ids=["without content", "with content"])
+def test_what_a_provider_says_is_logged_where_content_is(turns: TurnStage, content: bool) -> None:
+    """The text of an error that is tried again, or ends a run, is in the durable function's log with LOG_CONTENT alone;
+    its kind always is."""
+    turns.reset()
+    body = b'{"error": {"message": "E-7741", "code": null}}'
+    texts = {status: strict_faults.Raw(status, body) for status in (400, 503)}
+
+    def environment() -> Emulator:
+        variables = {"LOG_CONTENT": str(content).lower(), **logged.variables}
+        return turns.environment(handler="durable_handler.handler", **variables)
+
+    with DurableLambda(environment) as logged, turns.environment(**logged.variables) as one:
+        turns.model.script = each(*[texts[503]] * 3, says("Q-7742"))  # the client itself tries three times
+        assert came_to(one, durably(new_id(), "Q-7742"))["answer"] == "Q-7742"
+        assert "Q-7742" not in logged.environments.log
+        assert "E-7741" not in logged.environments.log
+        turns.model.script = each(texts[400])
+        assert came_to(one, durably(new_id(), "Q-7742"))["code"] == "run_failed"
+        assert until(SECONDS, lambda: "BadRequestError" in logged.environments.log or content)
+        assert until(SECONDS if content else 0, lambda: "E-7741" in logged.environments.log) == content
+        assert "Q-7742" not in logged.environments.log
+
+
 def test_a_message_that_is_blocked_late_leaves_what_was_done_for_it(front: Emulator, turns: TurnStage) -> None:
     """A tool that had its effect before a guardrail blocked the message stays in the history, as in a plain turn."""
     turns.model.script = PAYS

@@ -142,7 +142,7 @@ class DurableModel(Model):
                     )
             except Exception as error:
                 if may_pass(error):
-                    raise TryAgainError(f"{type(error).__name__}: the model may come back") from error
+                    raise TryAgainError(error) from None
                 raise
             return forms.response_form(response)
 

@@ -82,7 +82,18 @@ class PauseError(BaseException):
 
 
 class TryAgainError(Exception):
-    """What an operation asked for failed in a way that may pass. Its text is stored and logged: no content in it."""
+    """What an operation asked for failed in a way that may pass.
+
+    AWS's SDK logs it, and whatever it is chained to: raise it ``from None``. The failure's own text may quote what was
+    said, and is kept in the operation's record alone, after the last attempt.
+
+    Attributes:
+        failure: What failed.
+    """
+
+    def __init__(self, failure: Exception) -> None:
+        super().__init__(f"{type(failure).__name__}: it may pass")
+        self.failure = failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,7 +340,7 @@ class Operations:
         except TryAgainError as error:
             if attempt < self._options.model_attempts:
                 raise
-            record["failed"] = self._failed(error.__cause__ if isinstance(error.__cause__, Exception) else error)
+            record["failed"] = self._failed(error.failure)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this operation's outcome
             record["failed"] = self._failed(error)
         text = json.dumps(record)
