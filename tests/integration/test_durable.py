@@ -15,12 +15,23 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
-from agents import Agent, FunctionTool, RunHooks, Runner, handoff
+from agents import (
+    Agent,
+    FunctionTool,
+    ModelResponse,
+    RunHooks,
+    Runner,
+    ToolOutputImage,
+    ToolOutputText,
+    Usage,
+    handoff,
+)
 from agents.mcp import MCPServer
 from aws_durable_execution_sdk_python import durable_execution
 from aws_durable_execution_sdk_python_testing import DurableFunctionTestRunner
 from mcp.types import CallToolResult, TextContent
 from mcp.types import Tool as MCPTool
+from openai.types.responses import Response
 from pydantic import BaseModel
 
 from openai_agents_session import (
@@ -232,6 +243,16 @@ def test_output_type(stage: Stage) -> None:
     assert (answer["answer"], outcomes) == ({"amount": 7}, [Bill(amount=7)])
 
 
+def returning(name: str, output: Any) -> FunctionTool:
+    """A tool that returns this."""
+
+    async def invoke(_: Any, __: str) -> Any:
+        return output
+
+    schema: dict[str, Any] = {"type": "object", "properties": {}}
+    return FunctionTool(name=name, description=name, params_json_schema=schema, on_invoke_tool=invoke)
+
+
 class Shop(MCPServer):
     """A server with one tool, which notes what is asked of it."""
 
@@ -304,6 +325,75 @@ def test_a_tool_that_fails_is_told_to_the_model_or_ends_the_run(stage: Stage) ->
         "function_call_output",
     ]
     stage.do(lambda session: session.add_items([{"role": "user", "content": FUTURE}]))
+
+
+class Note(ToolOutputText):
+    """A text of the user's own class."""
+
+
+OUTPUTS: dict[str, Any] = {
+    "tuple": (ToolOutputText(text="a"), ToolOutputImage(image_url="https://example.com/y.png")),
+    "own class": Note(text="mine"),
+    "dictionaries": ({"type": "text", "text": "a"},),
+    "mixed": [ToolOutputText(text="a"), "b"],
+    "model": Bill(amount=7),
+    "bytes": b"\xff\x00",
+    "not a number": float("nan"),
+    "half a pair": "half \ud83d",
+    "set": {1},
+    "keys": {1: {"a": 2}},
+    "none": None,
+}
+
+
+@pytest.mark.parametrize("kind", OUTPUTS)
+def test_what_a_tool_returns_is_what_a_plain_run_tells_the_model(stage: Stage, kind: str) -> None:
+    """Whatever a tool returns, the history has of it what it has of a run that is not durable."""
+
+    def agent() -> Agent[Any]:
+        return scripted(stage, [("read", "c1", {})], "Read.", tools=[returning("read", OUTPUTS[kind])])()
+
+    stage.agent = agent
+    plain = asyncio.run(Runner.run(agent(), "Go.")).to_input_list()
+    stage.played()
+    assert [item.get("output") for item in stage.history()] == [item.get("output") for item in plain]
+
+
+STRANGE: dict[str, dict[str, Any]] = {
+    "status": {
+        "type": "message",
+        "status": "novel",
+        "content": [{"type": "output_text", "text": "Yes.", "annotations": []}],
+    },
+    "nothing": {"type": "message", "content": [{"type": "output_text", "text": "Yes.", "annotations": None}]},
+    "annotation": {
+        "type": "message",
+        "status": "completed",
+        "content": [{"type": "output_text", "text": "Yes.", "annotations": [{"type": "novel", "of": 1}]}],
+    },
+    "action": {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "novel", "of": 1}},
+    "item": {"type": "novel_call", "id": "x_1", "status": "completed"},
+}
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
+@pytest.mark.parametrize("kind", STRANGE)
+def test_an_answer_that_the_client_does_not_know_is_taken_as_in_a_plain_run(stage: Stage, kind: str) -> None:
+    """A provider has items, states and annotations that are newer than the client: they are no error."""
+    said = {"type": "message", "id": "msg_1", "role": "assistant"}
+    answer = {"type": "message", "status": "completed", "content": STRANGE["status"]["content"]}
+    items = [STRANGE[kind]] if STRANGE[kind]["type"] == "message" else [STRANGE[kind], answer]
+
+    class Strange(LedgerModel):
+        async def get_response(self, *_: Any, **__: Any) -> ModelResponse:
+            output = [said | item if item["type"] == "message" else item for item in items]
+            response = Response.construct(output=output)  # as the client does
+            return ModelResponse(response.output, Usage(requests=1), None)
+
+    stage.agent = lambda: Agent(name="strange", model=Strange(stage.ledger, []))
+    plain = asyncio.run(Runner.run(stage.agent(), "Go.")).to_input_list()
+    assert stage.played()["answer"] == "Yes."
+    assert stage.history()[1:] == plain[1:]
 
 
 def test_streaming_is_refused(stage: Stage) -> None:

@@ -6,21 +6,26 @@ The agent always gets what came back: the first time and at a replay it sees the
 from __future__ import annotations
 
 import json
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from agents import GuardrailFunctionOutput, ModelResponse, ToolGuardrailFunctionOutput
+import openai
+from agents import GuardrailFunctionOutput, ItemHelpers, ModelResponse, ToolGuardrailFunctionOutput
 from agents.items import TResponseOutputItem
 from agents.usage import deserialize_usage, serialize_usage
-from pydantic import BaseModel, TypeAdapter
+from openai.types.responses import ResponseFunctionToolCall
+from pydantic import BaseModel
 
 if TYPE_CHECKING:
     from mcp.types import Tool
 
+_CALL = ResponseFunctionToolCall(arguments="", call_id="", name="", type="function_call")
+"""Any call: the SDK says what it makes of an output by the item that answers one."""
 
-@cache
-def _output_items() -> TypeAdapter[list[TResponseOutputItem]]:
-    return TypeAdapter(list[TResponseOutputItem])
+
+class _Output(openai.BaseModel):
+    """A response's items, made as OpenAI's client makes them: what it does not know yet is taken as it came."""
+
+    output: list[TResponseOutputItem]
 
 
 def response_form(response: ModelResponse) -> dict[str, Any]:
@@ -36,7 +41,7 @@ def response_form(response: ModelResponse) -> dict[str, Any]:
 def response_of(form: dict[str, Any]) -> ModelResponse:
     """The model's response of a form."""
     return ModelResponse(
-        output=_output_items().validate_python(form["output"]),
+        output=_Output.construct(output=form["output"]).output,
         usage=deserialize_usage(form["usage"]),
         response_id=form["response_id"],
         request_id=form["request_id"],
@@ -48,15 +53,13 @@ def output_form(output: Any) -> Any:
 
     The model would get the text of any other value, too.
     """
-    if isinstance(output, BaseModel) and type(output).__module__ == "agents.tool":
-        return output.model_dump(mode="json", exclude_none=True)
-    if isinstance(output, list):
-        return [output_form(each) for each in output] if _has_structured(output) else _json_or_text(output)
-    return _json_or_text(output)
+    if isinstance(ItemHelpers.tool_call_output_item(_CALL, output)["output"], str):
+        return _json_or_text(output)
+    return [_part(each) for each in output] if isinstance(output, (list, tuple)) else _part(output)
 
 
-def _has_structured(outputs: list[Any]) -> bool:
-    return any(isinstance(each, BaseModel) for each in outputs)
+def _part(output: Any) -> Any:
+    return output.model_dump(mode="json", exclude_none=True) if isinstance(output, BaseModel) else output
 
 
 def _json_or_text(value: Any) -> Any:
@@ -100,4 +103,5 @@ def mcp_tools_of(form: list[Any]) -> list[Tool]:
 
 
 def _dumped(item: Any) -> Any:
-    return item.model_dump(mode="json", exclude_unset=True) if isinstance(item, BaseModel) else item
+    # Without warnings: of what the client does not know they quote what was said.
+    return item.model_dump(mode="json", exclude_unset=True, warnings=False) if isinstance(item, BaseModel) else item
