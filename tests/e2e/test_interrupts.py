@@ -47,7 +47,7 @@ def stops(terminal: Terminal) -> None:
         "environment 3",
         "a bad day",
         "approve",
-        "it outlives its environments",
+        "goes on when its environments are killed",
     ],
 )
 def test_a_demo_stops_at_once(moment: str) -> None:

@@ -343,15 +343,14 @@ def test_ctrl_c_at_any_moment_leaves_nothing_half_written(where: dict[str, str],
     chance = random.Random(7)
     for _ in range(6):
         file.unlink(missing_ok=True)
-        moment = chance.uniform(1.5, 4.0)
+        moment = chance.uniform(0.3, 2.5)
         code, _, _, err = interrupted(
             where, ["export", *names, "-o", str(file)], lambda process, moment=moment: time.sleep(moment)
         )
         assert code in {0, 130, -signal.SIGINT}, err
-        if code == 0:
+        if code == 0 or file.exists():  # who stops it just before its end has the file all the same
             assert json.loads(file.read_text().splitlines()[-1]) == {"exported": {"sessions": 2, "items": 30}}
-        else:
-            assert not file.exists()
+        assert set(tmp_path.iterdir()) <= {file}
 
 
 # --- a full disk -----------------------------------------------------------------------------------------------------
