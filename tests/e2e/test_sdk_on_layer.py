@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tarfile
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -71,7 +72,9 @@ def run_suites(sdk: Path, packages: Path, folder: Path) -> Outcomes:
     (tools,) = (TOOLS / "lib").glob("python*/site-packages")
     (site / "packages.pth").write_text(f"{packages}\n{tools}\n")
     report = folder / "report.xml"
-    pytest_command = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "2", f"--junitxml={report}")
+    # Many workers: fifteen of the tests do nothing but wait, for 10 s each.
+    spread = ("-n", "4", "--dist", "worksteal")
+    pytest_command = ("-m", "pytest", "-q", "-p", "no:cacheprovider", *spread, f"--junitxml={report}")
     command = (folder / "venv" / "bin" / "python", *pytest_command, *SUITES)
     done = subprocess.run(command, cwd=sdk, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False)
     assert report.exists(), done.stdout + done.stderr
@@ -94,8 +97,9 @@ def test_the_sdks_own_tests_end_on_the_layer_as_they_do_on_the_stock_packages(sd
     stock.mkdir()
     # A copy: what is imported is compiled beside it, which spares the servers that tests start most of their time.
     shutil.copytree(build.build(target).resolve() / "python", layer / "packages")
-    on_stock = run_suites(sdk, tmp_path / "packages", stock)
-    on_layer = run_suites(sdk, layer / "packages", layer)
+    with ThreadPoolExecutor() as pool:
+        trees = (tmp_path / "packages", stock), (layer / "packages", layer)
+        on_stock, on_layer = pool.map(lambda tree: run_suites(sdk, *tree), trees)
     different = {name: (was, on_layer.get(name)) for name, was in on_stock.items() if on_layer.get(name) != was}
     assert different == {}
     assert Counter(on_layer.values())["passed"] > 1_000
