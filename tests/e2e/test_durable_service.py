@@ -607,6 +607,30 @@ def test_a_run_whose_function_fails_again_and_again_is_told_as_ended(turns: Turn
         assert plain["answer"] == "You said: Hello."
 
 
+def test_a_run_that_waited_while_its_agent_was_changed_is_told_as_failed(turns: TurnStage) -> None:
+    """A deploy that a run does not survive ends its turn: who asks again is told so, not of a run that waits since."""
+    turns.reset()
+    turns.model.script = REFUNDS
+    version: dict[str, str] = {}
+
+    def environment() -> Emulator:
+        return turns.environment(handler="durable_handler.handler", **version, **durable.variables)
+
+    with DurableLambda(environment) as durable, turns.environment(**durable.variables) as one:
+        run = waiting(one, session_id := new_id())
+        version["AGENT_WITHOUT"] = "block"
+        durable.kill()
+        assert one.invoke(run | {"action": "approve"}).answer["status"] == 202
+        assert until(SECONDS, lambda: durable.statuses == ["FAILED"])
+        request = durably(session_id, "Refund A-17.")
+        assert one.invoke(request).answer["code"] == "run_failed"
+        assert one.invoke({"session_id": session_id, "action": "approvals"}).answer["pending"] is None
+        other = one.invoke(ask(session_id, "Refund B-18.")).answer
+        assert (other["status"], other["pending"]["status"]) == (202, "pending")
+        assert one.invoke(request).answer["code"] == "run_failed"
+        assert turns.effects.of("refund") == 0
+
+
 def test_a_run_whose_execution_ended_in_the_middle_is_told_as_ended(
     front: Emulator, durable: DurableLambda, turns: TurnStage
 ) -> None:

@@ -44,7 +44,7 @@ from openai_agents_session import (
 from openai_agents_session.environment import EnvironmentSettings, ExecutionEnvironment
 from openai_agents_session.runs import PendingRuns
 from openai_agents_session.storage.keys import large_key
-from openai_agents_session.turns import Outcome, TurnJournal, delivery_of, named_turn
+from openai_agents_session.turns import AlreadyDone, Outcome, TurnJournal, delivery_of, meeting, named_turn
 from tests.support.durable_agents import Entry, Ledger, LedgerModel, effect, guardrails, payer
 from tests.support.durable_worker import service_for
 from tests.support.short_turns import Invocation
@@ -461,17 +461,23 @@ def test_what_happens_to_a_session_that_waits_is_told(stage: Stage, between: str
 
 
 def test_a_changed_agent_is_noticed(stage: Stage) -> None:
-    """A replay that would ask for something else ends with an error that says so; the session goes on."""
+    """A replay that would ask for something else ends with an error that says so: the turn has failed, no run waits."""
     stage.agent = lambda: approving(stage)
+    stage.told["delivery"] = delivery = delivery_of("k", "Pay.")
     with service_for(stage.handler()) as service:
         execution = service.run_async(input='{"message": "Pay."}')
-        callback = service.wait_for_callback(execution, "agent/approval 1", timeout=60)
+        service.wait_for_callback(execution, "agent/approval 1", timeout=60)
         until_parked(stage)
         stage.agent = lambda: approving(stage, "refund")
-        service.send_callback_success(callback, b'{"c1": true}')
+        decide(stage, service, waiting_run(stage).run_id, {"c1": True})
         with pytest.raises(ExecutionError, match=r"ReplayMismatchError.*deployed"):
             ended(service, execution)
     assert stage.ledger.of("tool") == {}
+    met = stage.do(lambda session: meeting(session, delivery))
+    assert isinstance(met, AlreadyDone)
+    assert met.turn.outcome is Outcome.FAILED
+    assert stage.do(lambda session: PendingRuns(session).get()) is None
+    stage.do(lambda session: session.add_items([{"role": "user", "content": FUTURE}]))
 
 
 def test_a_tool_that_needs_no_approval_any_more_is_noticed(stage: Stage) -> None:

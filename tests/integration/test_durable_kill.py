@@ -13,7 +13,7 @@ from aws_durable_execution_sdk_python_testing import DurableFunctionTestResult
 
 from openai_agents_session import DynamoDBSession
 from openai_agents_session.durable import DurableOptions
-from openai_agents_session.turns import INTERRUPTED
+from openai_agents_session.turns import INTERRUPTED, Outcome
 from tests.support.durable_worker import Job, invoked_elsewhere, service_for
 from tools.emulation.engines import Engine
 
@@ -96,6 +96,28 @@ async def test_killed_at_any_point_with_tools_that_may_run_again(
         assert await history(client, trial) == expected
         assert set(trial.effects.of("tool")) == set(TOOLS)
         assert all(count <= 2 for count in trial.effects.of("tool").values())
+
+
+async def test_killed_while_it_fails(job: Job, client: DynamoDBClient, sample: Sample) -> None:
+    """A run whose tool fails, killed anywhere, ends its turn, and each call has one output: it fails all the same,
+    unless the model was told that the tool was interrupted."""
+    whole = trial_of(job, agent="breaker")
+    assert "DurableRunError" in str(played(whole).error)
+    points = whole.points
+
+    for point in sample(range(points.index("tool break before"), len(points)), 6):
+        trial = trial_of(job, point, agent="breaker")
+        error = str(played(trial).error)
+        turns, _ = await DynamoDBSession(trial.session_id, client, job.table)._store.turns()
+        stored = await history(client, trial)
+        outputs = {item["call_id"]: item["output"] for item in stored if item.get("type") == "function_call_output"}
+        expected = Outcome.ANSWERED if outputs["c2"] == INTERRUPTED else Outcome.FAILED
+        assert (turns.open, [turn.outcome for turn in turns.finished]) == (None, [expected]), points[point]
+        assert ("DurableRunError" in error) == (expected is Outcome.FAILED), (points[point], error)
+        assert (len(stored), sorted(outputs)) == (7 if expected is Outcome.FAILED else 8, ["c1", "c2", "c3"]), points[
+            point
+        ]
+        assert all(count == 1 for count in trial.effects.of("tool").values())
 
 
 async def test_killed_twice(job: Job, client: DynamoDBClient, sample: Sample) -> None:

@@ -148,3 +148,24 @@ def payer(ledger: Ledger, kill: Callable[[str], None] = lambda _: None) -> Agent
     ]
     tools: list[Any] = [effect(ledger, name, kill=kill) for name in ("pay", "ship", "mail")]
     return Agent(name="payer", model=LedgerModel(ledger, script, kill), tools=tools)
+
+
+def breaker(ledger: Ledger, kill: Callable[[str], None] = lambda _: None) -> Agent[Any]:
+    """An agent of whose three tools at once one fails, which ends the run, while the others take longer."""
+
+    async def invoke(_: Any, __: str) -> Any:
+        kill("tool break before")
+        raise ValueError("broken")
+
+    async def slowly(context: Any, _: str) -> Any:
+        ledger.note("tool", "slow", context.tool_call_id)
+        await asyncio.sleep(0.2)
+        return "slow done"
+
+    schema: dict[str, Any] = {"type": "object", "properties": {}}
+    tools: list[Any] = [
+        FunctionTool(name=name, description=name, params_json_schema=schema, on_invoke_tool=called)
+        for name, called in (("break", invoke), ("slow", slowly))
+    ]
+    script: list[Entry] = [[("slow", "c1", {}), ("break", "c2", {}), ("slow", "c3", {})], "Unused."]
+    return Agent(name="breaker", model=LedgerModel(ledger, script, kill), tools=tools)

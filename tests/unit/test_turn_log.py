@@ -74,6 +74,14 @@ def test_an_open_turn_is_taken_up_by_the_same_request_or_on_purpose() -> None:
     assert not takes_up(DONE, Delivery(ONE, HELLO))
 
 
+def test_who_waited_is_not_told_of_a_run_that_waits_since() -> None:
+    waits = WAITING.without_run().begun(TWO, BYE, 6)
+    for log in (waits, waits.ended(Outcome.WAITING, 8, waiting="fedcba9876543210")):
+        met = refused(log, Delivery(ONE, HELLO))
+        assert isinstance(met, AlreadyDone)
+        assert met.turn.outcome is Outcome.ABANDONED
+
+
 def test_who_waited_is_answered_by_the_turn_of_the_decision() -> None:
     log = WAITING.begun(TWO, BYE, 6, decides=True)
     assert log.open is not None

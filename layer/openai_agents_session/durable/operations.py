@@ -231,11 +231,15 @@ class Operations:
         Raises:
             SuspendExecution: Always.
         """
-        number = sum(label.startswith(f"{self._run}/pause ") for label in self._recorded) + 1
+        number = self.recorded("pause ") + 1
         name = f"pause {number}"
         whole = max(1, min(round(seconds), 2**number, _LONGEST_PAUSE_SECONDS))
         place = self._place(name)
         await asyncio.to_thread(lambda: place.wait(Duration.from_seconds(whole), self._label(name)))
+
+    def recorded(self, kind: str) -> int:
+        """How many operations earlier invocations have asked for whose names begin so."""
+        return sum(label.startswith(f"{self._run}/{kind}") for label in self._recorded)
 
     @property
     def is_replaying(self) -> bool:

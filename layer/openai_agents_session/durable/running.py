@@ -283,9 +283,17 @@ class _Invocation:
             await self._turn.give_up()
             return self._failed(error)
         except Exception as error:  # noqa: BLE001 - whatever ended the agent is the run's outcome
-            if self._turn.first is not None:
-                await self._turn.fail(self._outcome_of(error), self._agents.step.items())
+            await self._end_failed(self._outcome_of(error))
             return self._failed(error)
+
+    async def _end_failed(self, outcome: Outcome) -> None:
+        """End the turn, if it has begun and is the run's still."""
+        if self._turn.first is None:
+            return
+        try:
+            await self._turn.fail(outcome, self._agents.step.items(), self._operations.recorded("approval "))
+        except TurnLostError:
+            await self._turn.give_up()
 
     # --- the run -----------------------------------------------------------------------------------------------------
 
@@ -340,7 +348,7 @@ class _Invocation:
     async def _decided(self, result: Any, number: int) -> Any:
         """The run's state with the decisions on what interrupted it, after as long as that takes."""
         operations, turn = self._operations, self._turn
-        run_id = hashlib.sha256(f"{self._work.run_name}#{number}".encode()).hexdigest()[:16]
+        run_id = turn.run_id(number)
         callback = await operations.callback(f"approval {number}")
         state = state_of(callback.callback_id, self._work.execution)
         calls, used = calls_of(result.interruptions), Usage.of(result.context_wrapper.usage)
@@ -356,7 +364,7 @@ class _Invocation:
             decisions = _decisions(await operations.result_of(callback))
         except CallbackError:
             decisions = None
-        turn.resume(number, run_id)
+        turn.resume(number)
         await operations.step(f"resumed {number}", settle)
         return _with_decisions(result, decisions)
 

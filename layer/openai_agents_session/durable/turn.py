@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import hashlib
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -43,6 +44,7 @@ from ..storage.turn_log import (
     turn_id,
 )
 from ..storage.usage import NO_USAGE, Usage
+from ..tool_calls import OUTPUT_TYPES, open_calls
 from ..turn_journal import StoredSteps, TurnJournal, step_of
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from ..dynamodb import DynamoDBSession
 
 _LOST = (Outcome.ABANDONED, Outcome.CLEARED)
+_OUTPUTS = frozenset(OUTPUT_TYPES.values())
 
 
 class Hold(enum.Enum):
@@ -101,7 +104,7 @@ class DurableTurn:
         self._own = list(self._message)
         self._known = StoredSteps()
         self._log: TurnLog = NO_TURNS
-        self._delivery = delivery or self._delivery_of(0, None)
+        self._delivery = delivery or self._delivery_of(0)
         self._outcome: Outcome | None = None
         self._usage = NO_USAGE
         self._lock = asyncio.Lock()
@@ -252,13 +255,33 @@ class DurableTurn:
     # --- appending ---------------------------------------------------------------------------------------------------
 
     async def _added(self, batch: list[Any]) -> None:
-        items = from_batch(self.session_id, self._known.not_stored(batch)).decode()
+        items = self._fresh(batch)
+        if self._ends_otherwise(items):
+            self._adopt()
+            items = self._fresh(batch)
         if items and not self._is_there(items):
             await self.hold()
             if not self._is_there(items):
                 await self._append(items)
         self._own += items
         self._known.note(items)
+
+    def _fresh(self, batch: list[Any]) -> list[Any]:
+        return from_batch(self.session_id, self._known.not_stored(batch)).decode()
+
+    def _ends_otherwise(self, items: list[Any]) -> bool:
+        """Whether the turn ends with outputs that an earlier environment stored when a tool failed, before it died.
+
+        The SDK stores the outputs that it has by then: at a replay it has all of them at once.
+        """
+        rest, calls = self._stored[len(self._own) :], {call["call_id"] for call in open_calls(self._own)}
+        is_other = rest[: len(items)] != items
+        return is_other and all(item.get("type") in _OUTPUTS and item["call_id"] in calls for item in rest)
+
+    def _adopt(self) -> None:
+        """Take what is stored for the run's, whatever of it this replay has come to."""
+        self._own = list(self._stored)
+        self._known.note(self._own)
 
     def _is_there(self, items: list[Any]) -> bool:
         """Whether the batch at the turn's present position was stored before. Raises when something else was."""
@@ -296,19 +319,28 @@ class DurableTurn:
         """End the turn, if the last append has not."""
         await self._ended(Outcome.ANSWERED)
 
-    async def fail(self, outcome: Outcome, step: list[Any]) -> None:
+    async def fail(self, outcome: Outcome, step: list[Any], approvals: int) -> None:
         """End the turn without an answer: its calls get outputs, known or not; a blocked message is taken out.
 
         Args:
             outcome: How it ended.
             step: The model's last step, which the SDK has perhaps not stored.
+            approvals: How many approvals the run has asked for, in all its invocations.
+
+        Raises:
+            TurnLostError: The turn is not the run's any more.
         """
         self._outcome = None
+        if self._hold is not Hold.HELD:
+            await self._catch_up(approvals)
+            await self.hold()
+        if self._hold is not Hold.HELD or self.first is None:
+            return
+        if self._delivery.decides is not None:
+            await PendingRuns(self._session).settle(self._delivery.decides)
+        self._adopt()
         if outcome is not Outcome.INPUT_BLOCKED or self._known.not_stored(step) != step:
             await self._added(step)
-        await self.hold()
-        if self._hold is Hold.OVER or self.first is None:
-            return
         turn = OpenTurn((self._delivery.id,), self._delivery.digest, self.first, 1)
         journal = TurnJournal(self._session, Begun(turn, interrupted=True), self._delivery, self._message)
         if outcome is Outcome.INPUT_BLOCKED:
@@ -317,6 +349,15 @@ class DurableTurn:
             await journal.close()
             await journal.end(outcome)
         self._hold = Hold.OVER
+
+    async def _catch_up(self, approvals: int) -> None:
+        """Be the turn that the run's last decision leads to: a replay that fails has perhaps not come to it."""
+        async with self._session._open():
+            log, _ = await self._store.turns()
+        open_ids = log.open.ids if log.open else ()
+        for number in range(1, approvals + 1):
+            if self.run_id(number) == log.waiting or self._delivery_of(number).id in open_ids:
+                self.resume(number)
 
     async def give_up(self) -> None:
         """Give back what is held: the session is not the run's any more, and nothing waits for a decision on it."""
@@ -345,9 +386,13 @@ class DurableTurn:
             await runs.park(state, calls, run_id=run_id)
         await self._ended(Outcome.WAITING, run_id)
 
-    def resume(self, number: int, run_id: str) -> None:
+    def run_id(self, number: int) -> str:
+        """What names the run that waits for a decision, from 1 for its first one."""
+        return hashlib.sha256(f"{self._name}#{number}".encode()).hexdigest()[:16]
+
+    def resume(self, number: int) -> None:
         """From now on the turn is the one that a decision led to. It takes the session when something new is done."""
-        self._delivery = self._delivery_of(number, run_id)
+        self._delivery = self._delivery_of(number)
         self._hold = Hold.OVER if self._was_done() else Hold.NONE
 
     async def before(self) -> list[Any]:
@@ -358,8 +403,9 @@ class DurableTurn:
 
     # --- small things ------------------------------------------------------------------------------------------------
 
-    def _delivery_of(self, number: int, run_id: str | None) -> Delivery:
-        return Delivery(turn_id(f"{self._name}#{number}"), request_digest(self._name), decides=run_id)
+    def _delivery_of(self, number: int) -> Delivery:
+        decides = self.run_id(number) if number else None
+        return Delivery(turn_id(f"{self._name}#{number}"), request_digest(self._name), decides=decides)
 
     def _was_done(self) -> bool:
         done = self._log.finished_by(self._delivery.id)

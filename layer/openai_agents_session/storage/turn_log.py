@@ -129,9 +129,15 @@ class TurnLog:
         return next((turn for turn in self.finished if turn.delivery == delivery), None)
 
     def decided(self, turn: FinishedTurn) -> FinishedTurn:
-        """The turn that a decision led to, in place of one that waited for it; any other is returned as it is."""
-        later = (other for other in self.finished if other.first == turn.first and other.outcome is not Outcome.WAITING)
-        return next(later, turn) if turn.outcome is Outcome.WAITING else turn
+        """The turn that a decision led to, in place of one that waited for it; any other is returned as it is.
+
+        One that waited is abandoned when another turn has come since: the run that waits now is not its own.
+        """
+        if turn.outcome is not Outcome.WAITING:
+            return turn
+        later = [other for other in self.finished if other.first == turn.first and other.outcome is not Outcome.WAITING]
+        newest = self.finished[0] if self.open is None else self.open
+        return later[0] if later else turn if newest.first == turn.first else replace(turn, outcome=Outcome.ABANDONED)
 
     def begun(self, delivery: bytes, digest: bytes, count: int, *, decides: bool = False) -> TurnLog:
         """With a new open turn after so many items; one that was open is abandoned.
