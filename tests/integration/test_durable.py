@@ -24,6 +24,7 @@ from agents import (
     ToolOutputImage,
     ToolOutputText,
     Usage,
+    function_tool,
     handoff,
 )
 from agents.mcp import MCPServer
@@ -357,6 +358,23 @@ def test_what_a_tool_returns_is_what_a_plain_run_tells_the_model(stage: Stage, k
     plain = asyncio.run(Runner.run(agent(), "Go.")).to_input_list()
     stage.played()
     assert [item.get("output") for item in stage.history()] == [item.get("output") for item in plain]
+
+
+@pytest.mark.parametrize("at_least_once", [(), ("read",)], ids=["at most once", "at least once"])
+def test_a_tool_that_cancels_itself_is_told_to_the_model(stage: Stage, at_least_once: tuple[str, ...]) -> None:
+    """A tool that ends as cancelled has failed as any other: the invocation goes on, and the tool has run once."""
+
+    async def read() -> str:
+        stage.ledger.note("tool", "read")
+        raise asyncio.CancelledError
+
+    stage.agent = scripted(stage, [("read", "c1", {})], "Not read.", tools=[function_tool(read)])
+    plain = asyncio.run(Runner.run(stage.agent(), "Go.")).to_input_list()
+    stage.told["options"] = durable.DurableOptions(at_least_once=at_least_once)
+    assert stage.played()["answer"] == "Not read."
+    assert [item.get("output") for item in stage.history()] == [item.get("output") for item in plain]
+    assert stage.invocations == 1
+    assert stage.ledger.of("tool") == {"read": 2}  # the plain run, and this one
 
 
 STRANGE: dict[str, dict[str, Any]] = {

@@ -277,6 +277,8 @@ class DurableAgents:
         )
         if isinstance(outcome, Failed):
             self.step.outputs[context.tool_call_id] = f"This call failed: {outcome.kind}."
+            if outcome.kind == asyncio.CancelledError.__name__:  # which the SDK takes for the tool's own failure
+                raise asyncio.CancelledError(outcome.text)
             raise OperationFailedError(outcome)
         output = outcome.value if isinstance(outcome, Done) else INTERRUPTED
         self.step.outputs[context.tool_call_id] = output

@@ -345,6 +345,10 @@ class Operations:
             if attempt < self._options.model_attempts:
                 raise
             record["failed"] = self._failed(error.failure)
+        except asyncio.CancelledError as error:
+            if _is_cancelled():
+                raise
+            record["failed"] = [type(error).__name__, str(error)]
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this operation's outcome
             record["failed"] = self._failed(error)
         text = json.dumps(record)
@@ -422,6 +426,12 @@ class Operations:
 def _is_outcome(error: BaseException) -> bool:
     """Whether an error of AWS's says what became of one operation, and not of the invocation."""
     return isinstance(error, DurableOperationError)
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody cancels the task that runs; else it was code in it that raised as if."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 def _mismatch(what: str) -> ReplayMismatchError:
