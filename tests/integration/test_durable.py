@@ -42,6 +42,7 @@ from openai_agents_session import (
     StorageOptions,
     durable,
 )
+from openai_agents_session.conversations import Conversation
 from openai_agents_session.environment import EnvironmentSettings, ExecutionEnvironment
 from openai_agents_session.runs import PendingRuns
 from openai_agents_session.storage.keys import large_key
@@ -510,6 +511,29 @@ def test_a_tool_that_needs_no_approval_any_more_is_noticed(stage: Stage) -> None
         with pytest.raises(ExecutionError, match="ReplayMismatchError"):
             ended(service, execution)
     assert stage.ledger.of("tool") == {}
+
+
+def test_what_an_agent_used_as_a_tool_has_used_is_counted_once(stage: Stage) -> None:
+    """A replay, which does not run the inner agent again, counts what it used: in the outcome and in the session."""
+
+    def agent() -> Agent[Any]:
+        inner = Agent(name="inner", model=LedgerModel(stage.ledger, [[("mail", "i1", {})], "Mailed."]))
+        inner.tools = [effect(stage.ledger, "mail")]
+        script: list[Entry] = [[("ask", "c1", {"input": "Mail."})], [("pay", "c2", {})], "Paid."]
+        tools: list[Any] = [inner.as_tool("ask", "ask"), effect(stage.ledger, "pay", needs_approval=True)]
+        return Agent(name="outer", model=LedgerModel(stage.ledger, script), tools=tools)
+
+    stage.agent = agent
+    with service_for(stage.handler()) as service:
+        execution = service.run_async(input='{"message": "Pay."}')
+        service.wait_for_callback(execution, "agent/approval 1", timeout=60)
+        decide(stage, service, waiting_run(stage).run_id, {"c2": True})
+        answer = ended(service, execution)
+    assert (answer["answer"], answer["usage"]["requests"], answer["usage"]["input_tokens"]) == ("Paid.", 5, 50)
+    page = stage.do(lambda session: Conversation(session).history())
+    assert page.info is not None
+    assert (page.info.usage.requests, page.info.usage.input_tokens) == (5, 50)
+    assert stage.ledger.of("tool") == {"mail i1": 1, "pay c2": 1}
 
 
 def test_large_results_lie_beside_the_session_and_are_collected(stage: Stage) -> None:

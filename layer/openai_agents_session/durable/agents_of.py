@@ -12,6 +12,7 @@ Every agent that can be reached from the first one is cloned once, with its part
 from __future__ import annotations
 
 import asyncio
+import copy
 import dataclasses
 import inspect
 import weakref
@@ -36,6 +37,7 @@ from agents import (
 )
 from agents.models.interface import Model
 from agents.tool import ApplyPatchTool, ComputerTool, CustomTool, LocalShellTool, ShellTool, invoke_function_tool
+from agents.usage import Usage, deserialize_usage, serialize_usage
 
 from ..errors import InvalidInputError
 from ..turn_journal import INTERRUPTED
@@ -250,6 +252,22 @@ class DurableAgents:
             # The tool's own time limit is inside the step: a replay, which takes no time, must not decide otherwise.
             return await self._called(tool.name, context, arguments, lambda: _of_function(tool, context, arguments))
 
+        async def invoke_agent(context: Any, arguments: str) -> Any:
+            inner = copy.copy(context)
+            inner.usage = Usage()
+
+            def done(value: Any) -> Any:
+                context.usage.add(deserialize_usage(value["usage"]))
+                return value["output"]
+
+            async def call() -> Any:
+                output = forms.output_form(await _of_function(tool, inner, arguments))
+                return {"output": output, "usage": serialize_usage(inner.usage)}
+
+            return await self._called(tool.name, context, arguments, call, done)
+
+        if tool._is_agent_tool:  # what its models use is the run's, also at a replay, which does not ask them
+            invoke = invoke_agent
         durable = dataclasses.replace(tool, on_invoke_tool=invoke, timeout_seconds=None)
         durable.tool_input_guardrails = [self._tool_input_guardrail(each) for each in tool.tool_input_guardrails or []]
         durable.tool_output_guardrails = [
@@ -265,7 +283,14 @@ class DurableAgents:
 
         return dataclasses.replace(tool, on_invoke_tool=invoke)
 
-    async def _called(self, name: str, context: Any, arguments: str, call: Callable[[], Awaitable[Any]]) -> Any:
+    async def _called(
+        self,
+        name: str,
+        context: Any,
+        arguments: str,
+        call: Callable[[], Awaitable[Any]],
+        done: Callable[[Any], Any] = lambda value: value,
+    ) -> Any:
         async def body() -> Any:
             return forms.output_form(await call())
 
@@ -280,7 +305,7 @@ class DurableAgents:
             if outcome.kind == asyncio.CancelledError.__name__:  # which the SDK takes for the tool's own failure
                 raise asyncio.CancelledError(outcome.text)
             raise OperationFailedError(outcome)
-        output = outcome.value if isinstance(outcome, Done) else INTERRUPTED
+        output = done(outcome.value) if isinstance(outcome, Done) else INTERRUPTED
         self.step.outputs[context.tool_call_id] = output
         return output
 
