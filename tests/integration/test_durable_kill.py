@@ -13,6 +13,7 @@ from aws_durable_execution_sdk_python_testing import DurableFunctionTestResult
 
 from openai_agents_session import DynamoDBSession
 from openai_agents_session.durable import DurableOptions
+from openai_agents_session.storage.keys import large_key
 from openai_agents_session.turns import INTERRUPTED, Outcome
 from tests.support.durable_worker import Job, invoked_elsewhere, service_for
 from tools.emulation.engines import Engine
@@ -118,6 +119,21 @@ async def test_killed_while_it_fails(job: Job, client: DynamoDBClient, sample: S
             point
         ]
         assert all(count == 1 for count in trial.effects.of("tool").values())
+
+
+async def test_killed_with_a_result_beside_the_session(job: Job, client: DynamoDBClient, sample: Sample) -> None:
+    """A result that is kept in the table is removed when the run ends, also one whose checkpoint did not come."""
+    settings: dict[str, Any] = {"agent": "reader", "options": DurableOptions(inline_bytes=2_000)}
+    whole = trial_of(job, **settings)
+    played(whole)
+    kept = whole.points.index("tool read after")
+
+    for point in sample(range(kept, kept + 8), 4):
+        trial = trial_of(job, point, **settings)
+        assert played(trial).error is None, whole.points[point]
+        session = DynamoDBSession(trial.session_id, client, job.table)
+        assert await session._companion(large_key(trial.session_id)).read(None) == [], whole.points[point]
+        assert set(trial.effects.of("tool").values()) <= {1}
 
 
 async def test_killed_twice(job: Job, client: DynamoDBClient, sample: Sample) -> None:

@@ -150,6 +150,12 @@ def payer(ledger: Ledger, kill: Callable[[str], None] = lambda _: None) -> Agent
     return Agent(name="payer", model=LedgerModel(ledger, script, kill), tools=tools)
 
 
+def reader(ledger: Ledger, kill: Callable[[str], None] = lambda _: None) -> Agent[Any]:
+    """An agent whose only tool returns more than anything else in its run."""
+    tools: list[Any] = [effect(ledger, "read", kill=kill, result="x" * 5_000)]
+    return Agent(name="reader", model=LedgerModel(ledger, [[("read", "c1", {})], "It is read."], kill), tools=tools)
+
+
 def breaker(ledger: Ledger, kill: Callable[[str], None] = lambda _: None) -> Agent[Any]:
     """An agent of whose three tools at once one fails, which ends the run, while the others take longer."""
 

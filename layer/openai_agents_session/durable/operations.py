@@ -197,6 +197,7 @@ class Operations:
         try:
             text = await self._in_thread(lambda: self._place(name).step(attempt, self._label(name), config))
         except StepError:
+            self._large.is_used = True  # perhaps: its result may have been kept before its environment died
             return Interrupted()
         return await self._read(name, asked, text)
 
