@@ -82,6 +82,19 @@ def test_who_waited_is_not_told_of_a_run_that_waits_since() -> None:
         assert met.turn.outcome is Outcome.ABANDONED
 
 
+def test_a_request_is_remembered_whatever_number_of_decisions_it_led_to() -> None:
+    run = "0123456789abcdef"
+    log = DONE.begun(TWO, BYE, 6).ended(Outcome.WAITING, 8, waiting=run)
+    for number in range(3 * KEEP_TURNS):
+        log = log.begun(turn_id(f"decision {number}"), HELLO, 8, decides=True).ended(Outcome.WAITING, 8, waiting=run)
+        assert isinstance(refused(log, Delivery(TWO, BYE)), AlreadyDone)
+    log = log.begun(turn_id("last"), HELLO, 8, decides=True).ended(Outcome.ANSWERED, 9)
+    met = refused(log, Delivery(TWO, BYE))
+    assert isinstance(met, AlreadyDone)
+    assert (met.turn.outcome, met.turn.first, met.turn.last) == (Outcome.ANSWERED, 6, 9)
+    assert len(log.finished) == KEEP_TURNS
+
+
 def test_who_waited_is_answered_by_the_turn_of_the_decision() -> None:
     log = WAITING.begun(TWO, BYE, 6, decides=True)
     assert log.open is not None

@@ -159,7 +159,7 @@ class TurnLog:
         if turn is None:
             return replace(self, waiting=waiting)
         done = tuple(FinishedTurn(delivery, turn.digest, turn.first, count, outcome, usage) for delivery in turn.ids)
-        finished = (done + self.finished)[:KEEP_TURNS]
+        finished = _kept(done + self.finished)
         kept = tuple(replace(each, usage=NO_USAGE) for each in finished[_KEEP_USAGES:])
         return TurnLog(None, finished[:_KEEP_USAGES] + kept, waiting)
 
@@ -232,6 +232,13 @@ class TurnLog:
 
 
 NO_TURNS = TurnLog()
+
+
+def _kept(finished: tuple[FinishedTurn, ...]) -> tuple[FinishedTurn, ...]:
+    """The newest turns; and the request that led to the newest one, by however many decisions."""
+    newest = finished[:KEEP_TURNS]
+    waited = [turn for turn in finished if turn.first == newest[0].first and turn.outcome is Outcome.WAITING]
+    return newest if not waited or waited[-1] in newest else (*newest[:-1], waited[-1])
 
 
 def _write_usage(record: RecordWriter, usage: Usage) -> None:
