@@ -8,13 +8,30 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from agents import Agent, AgentsException, Runner, SQLiteSession, function_tool, set_tracing_disabled
+from agents import (
+    Agent,
+    AgentsException,
+    Model,
+    ModelResponse,
+    Runner,
+    SQLiteSession,
+    Usage,
+    function_tool,
+    set_tracing_disabled,
+)
 from agents.models.openai_chatcompletions import OpenAIChatCompletionsModel
 from agents.models.openai_responses import OpenAIResponsesModel
 from openai import AsyncOpenAI, AuthenticationError, OpenAIError
+from openai.types.responses import Response
 
 from openai_agents_session import turns
-from openai_agents_session.service.endpoint import TURN_RESERVE_SECONDS, EndpointModel, ModelTimeoutError, NoAnswerError
+from openai_agents_session.service.endpoint import (
+    TURN_RESERVE_SECONDS,
+    EndpointError,
+    EndpointModel,
+    ModelTimeoutError,
+    NoAnswerError,
+)
 from openai_agents_session.service.models import http_client
 from tools.emulation import strict_faults
 from tools.emulation.strict_model import StrictModel
@@ -185,3 +202,35 @@ async def test_an_answer_as_it_should_be_is_passed_on_as_it_is(
     model.script = each(says("Hello 😀 to you."))
     async with agent_of(model, interface) as agent:
         assert await answered(agent, streamed=streamed) == ("Hello 😀 to you.", "Hello 😀 to you.")
+
+
+class Strange(Model):
+    """Answers, as the client makes it, with an annotation that it does not know beside half a surrogate pair."""
+
+    async def get_response(self, *_: Any, **__: Any) -> ModelResponse:
+        text = {"type": "output_text", "text": f"Yes. {HIGH}", "annotations": [{"type": "novel", "of": 1}]}
+        message = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": [text]}
+        return ModelResponse(Response.construct(output=[message]).output, Usage(), None)
+
+    def stream_response(self, *_: Any, **__: Any) -> Any:
+        raise NotImplementedError
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
+async def test_text_is_mended_beside_what_the_client_does_not_know() -> None:
+    """What a provider has that is newer than the client is no error, also where its text is not Unicode."""
+    result = await Runner.run(Agent(name="test", model=EndpointModel(Strange())), "Hello")
+    assert result.final_output == "Yes. \ufffd"
+    (answer,) = result.raw_responses[0].to_input_items()
+    assert answer["content"][0]["annotations"] == [{"type": "novel", "of": 1}]  # type: ignore[typeddict-item,index]
+
+
+async def test_whatever_is_wrong_with_an_answer_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that cannot be read after the client has read it is an error of the endpoint's, too."""
+
+    def broken(_: Any) -> Any:
+        raise ValueError("what was said")
+
+    monkeypatch.setattr("openai_agents_session.service.endpoint._cleaned", broken)
+    with pytest.raises(EndpointError, match="ValueError"):
+        await Runner.run(Agent(name="test", model=EndpointModel(Strange())), "Hello")
