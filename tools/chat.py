@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
@@ -49,9 +50,14 @@ HELP = """\
   /cold           kill the execution environments; the next turn starts another, a durable run goes on in another
   /table          what the table holds
   /cost           what the requests to the table cost since the start
+  /log            what the functions wrote last
+  /env            variables with which `openai-agents-session` finds this table
   /quit           leave; the conversations are kept"""
 
 DECIDING = "/approve or /reject"
+
+LOG_LINES = 25
+EMULATORS_LINE = re.compile(r"\(rapid\)|^(START|END|REPORT) RequestId|\{\"_aws\"")
 
 
 class Chat:
@@ -70,7 +76,7 @@ class Chat:
         self._environment: rie.Emulator | None = None
         self._turns = 0
         self._durable: dict[str, DurableRun] = {}
-        self._commands: dict[str, Callable[[str], None]] = {
+        self._commands: dict[str, Callable[[str], object]] = {
             "/history": lambda _: self.history(),
             "/session": self.go_to,
             "/sessions": lambda _: console.print("\n".join(f"  {known}" for known in self.sessions()) or "  none yet"),
@@ -79,9 +85,11 @@ class Chat:
             "/reject": lambda _: self.decide("reject"),
             "/discard": lambda _: self.decide("discard"),
             "/clear": lambda _: self.clear(),
-            "/cold": lambda _: self.cool(),
+            "/cold": lambda _: self.go_cold(),
+            "/log": lambda _: self.log(),
+            "/env": lambda _: console.print(self._stack.exports(), markup=False, soft_wrap=True),
             "/table": lambda _: show_stored(self._stack.items()),
-            "/cost": lambda _: show_bill(self._stack.bill(), max(1, self._turns)),
+            "/cost": lambda _: self.cost(),
             "/help": lambda _: console.print(HELP),
         }
 
@@ -94,6 +102,10 @@ class Chat:
     def run(self) -> None:
         """Take lines until /quit, or the end of the input."""
         self.go_to(self.session_id)
+        self._take_lines()
+        self.leave()
+
+    def _take_lines(self) -> None:
         while (line := self._line()) is not None:
             command, _, argument = line.partition(" ")
             if command in self._commands:
@@ -112,21 +124,33 @@ class Chat:
 
     def send_durably(self, message: str) -> None:
         """Have a message answered by a durable run, and show what it does; without a message, that of the last one."""
-        if message:
-            self._durable[self.session_id] = DurableRun(self._invoke, self.session_id, message)
-            self._turns += 1
-        if self.session_id in self._durable:
-            self.follow()
-        else:
-            console.print("  [dim]there is no durable run here to follow[/]")
-
-    def follow(self) -> None:
-        """Show what this conversation's durable run does, until it ends, waits, or somebody presses Ctrl-C."""
         with interrupts.noted() as noted:
-            answer = self._durable[self.session_id].follow(DECIDING, noted.is_set)
+            if message and not self._begun(message):
+                return
+            if self.session_id in self._durable:
+                self.follow(noted)
+            else:
+                console.print("  [dim]there is no durable run here to follow[/]")
+
+    def _begun(self, message: str) -> bool:
+        """Start a durable run. One that is refused leaves the one that is there."""
+        run = DurableRun(self._invoke, self.session_id, message)
+        answer = run.begin()
+        if "error" in answer:
+            show_answer(answer, DECIDING)
+            return False
+        self._durable[self.session_id] = run
+        self._turns += 1
+        return True
+
+    def follow(self, noted: threading.Event) -> None:
+        """Show what this conversation's durable run does, until it ends, waits, or somebody presses Ctrl-C."""
+        answer = self._durable[self.session_id].follow(DECIDING, noted.is_set)
         save(self._stack.items(), self._store)
         if answer is None:
             console.print("  [dim]it goes on without you; /durable follows it again[/]")
+        elif answer.get("code") in ("run_failed", "run_ended"):
+            console.print("  [dim]/log shows what the functions wrote[/]")
 
     def decide(self, decision: str) -> None:
         """Approve, reject or discard what waits in this conversation, and show what comes of it."""
@@ -135,7 +159,8 @@ class Chat:
             waiting = self._invoke({"session_id": self.session_id, "action": decision, "run_id": run["run_id"]})
             save(self._stack.items(), self._store)
         if "durable" in waiting and self.session_id in self._durable:
-            self.follow()
+            with interrupts.noted() as noted:
+                self.follow(noted)
         elif waiting.get("discarded"):
             console.print("  [dim]given up[/]")
         elif waiting.get("pending", waiting):
@@ -150,8 +175,19 @@ class Chat:
             show_answer(answer)
         elif answer["items"]:
             show_history(answer["items"])
+            self._show_end(answer)
         else:
             console.print("  [dim]nothing has been said yet[/]")
+
+    def _show_end(self, history: dict[str, Any]) -> None:
+        """Show what the conversation waits for, or that its last turn has no answer."""
+        if history["state"] == "waiting":
+            pending = self._invoke({"session_id": self.session_id, "action": "approvals"})["pending"]
+            show_answer({"pending": pending}, DECIDING)
+        elif history["state"] == "unfinished":
+            console.print("  [dim]the last message has no answer yet: say it again[/]")
+        elif history["turns"] and (ended := history["turns"][-1]["outcome"]) not in ("answered", "refused", "waiting"):
+            console.print(f"  [dim]the last turn has no answer: {ended.replace('_', ' ')}[/]")
 
     def clear(self) -> None:
         """Forget the conversation."""
@@ -172,6 +208,28 @@ class Chat:
         if environment:
             environment.kill()
         self._stack.durable.kill()
+
+    def go_cold(self) -> None:
+        """The same, and say so."""
+        self.cool()
+        console.print("  [dim]killed[/]")
+
+    def cost(self) -> None:
+        """Show what the requests to the table cost so far."""
+        show_bill(self._stack.bill(), max(1, self._turns))
+        if self._durable:
+            console.print("  [dim]the looks that followed long runs are among them[/]")
+
+    def log(self) -> None:
+        """Show the last that the environments wrote, without what the emulator adds."""
+        written = (self._environment.log if self._environment else "") + self._stack.durable.environments.log
+        lines = [line for line in written.splitlines() if line and not EMULATORS_LINE.search(line)]
+        console.print("\n".join(lines[-LOG_LINES:]) or "  nothing yet", markup=False, soft_wrap=True)
+
+    def leave(self) -> None:
+        """Say what ends with the chat."""
+        if self._durable and (running := self._stack.durable.running):
+            console.print(f"  [dim]{running} long {'run ends' if running == 1 else 'runs end'} with this chat[/]")
 
     def sessions(self) -> list[str]:
         """The ids of the conversations in the table."""

@@ -29,9 +29,12 @@ def announce(step: str) -> None:
 
 
 def announce_store(store: Path, wanted: Path) -> None:
-    """Say where conversations are kept, if it is not where they were meant to be."""
+    """Say where conversations are kept, if it is not where they were meant to be, and where others are."""
     if store != wanted:
-        announce(f"the conversations are kept in {os.path.relpath(store)}")
+        announce(f"another chat or page is open: the conversations of this one are kept in {os.path.relpath(store)}")
+    others = [path.name for path in sorted(wanted.parent.glob(f"{wanted.stem}-*{wanted.suffix}")) if path != store]
+    if others:
+        announce(f"what was said while two were open is in {', '.join(others)}: a chat finds its own by its id")
 
 
 def heading(text: str) -> None:

@@ -30,9 +30,9 @@ class DurableRun:
         self._request = self._named | {"message": message, "durable": True, "idempotency_key": uuid.uuid4().hex}
         self._seen = self._history().get("total", 0)
 
-    def begin(self) -> None:
-        """Start the run, for it to be followed later."""
-        self._invoke(self._request)
+    def begin(self) -> dict[str, Any]:
+        """Start the run, for it to be followed later; how that stands, or why it was refused."""
+        return self._invoke(self._request)
 
     def follow(self, deciding: str = "", stopped: Callable[[], bool] = lambda: False) -> dict[str, Any] | None:
         """Start the run, if it is not started yet, and show what comes until it ends or waits.

@@ -28,6 +28,8 @@ SIGNALS = (*FROM_TERMINALS, signal.SIGTERM)
 
 _SET_CHILD_SUBREAPER = 36
 _PATIENCE_SECONDS = 0.1
+_CHECKPOINT = 0
+"""Among the numbers of the signals that came: whether those before it were seen has been checked."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -91,6 +93,8 @@ def noted() -> Iterator[threading.Event]:
     try:
         yield event
     finally:
+        if event.is_set():
+            _checked()  # else it would be sent again, and end the command, once `before` is in its place
         signal.signal(signal.SIGINT, before)
 
 
@@ -115,14 +119,36 @@ def _insist() -> None:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    _came.write = lambda number: os.write(writing, bytes([number]))
 
     def insist() -> None:
         while number := os.read(reading, 1):
+            if number[0] == _CHECKPOINT:
+                _came.checked.set()
+                continue
             time.sleep(_PATIENCE_SECONDS)
             if signal.getsignal(number[0]) is _interrupt:  # it puts another in its place
                 signal.pthread_kill(threading.main_thread().ident or 0, number[0])
 
     threading.Thread(target=insist, daemon=True).start()
+
+
+class _Came:
+    """The signals that came, for the thread that insists on them."""
+
+    write: Callable[[int], object] | None = None
+    checked = threading.Event()
+
+
+_came = _Came()
+
+
+def _checked() -> None:
+    """Wait until the thread that insists has done with every signal that came so far."""
+    if _came.write:
+        _came.checked.clear()
+        _came.write(_CHECKPOINT)
+        _came.checked.wait()
 
 
 def _ignore() -> None:

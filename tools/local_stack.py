@@ -67,6 +67,17 @@ class LocalStack:
             **self.model,
         }
 
+    def exports(self) -> str:
+        """Lines for a shell in which the operator's command is to find the table."""
+        found = {
+            "AWS_ENDPOINT_URL_DYNAMODB": self.endpoint_url,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "local",
+            "AWS_SECRET_ACCESS_KEY": "local",
+            "SESSION_TABLE": TABLE,
+        }
+        return "\n".join(f"export {name}={value}" for name, value in found.items())
+
     def environment(self, handler: str = "app.handler") -> rie.Emulator:
         """A new execution environment of a function, not started yet."""
         folders = [rie.FUNCTION, rie.built_layer()]

@@ -27,6 +27,7 @@ from tools.local_stack import LocalStack
 
 HOST = "127.0.0.1"
 LOG = ".work/page.log"
+EXPORTS = ".work/page.env"
 START_SECONDS = 60
 SAVE_SECONDS = 3
 OWNER = "local"
@@ -136,8 +137,10 @@ def serve(stack: LocalStack, store: Path, port: int) -> None:
     """Serve the page and keep its conversations, until somebody stops it."""
     announce("starting the agent")
     variables = stack.variables() | {"SERVE_PAGE": "true", "LOCAL_OWNER": OWNER}
+    (rie.ROOT / EXPORTS).write_text(stack.exports() + "\n")
     with serving(variables, rie.ROOT / LOG, port or free_port(PORT)) as url:
         console.print(f"\n  The {stack.model['MODEL_PROVIDER']} model answers at [bold]{url}[/] (Ctrl-C ends it)")
+        console.print(f"  [dim]Its log is {LOG}; with `. {EXPORTS}`, openai-agents-session finds its table.[/]")
         while True:
             time.sleep(SAVE_SECONDS)
             save(stack.items(), store)

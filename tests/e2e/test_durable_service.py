@@ -507,6 +507,7 @@ def test_no_text_of_anybody_is_logged_at_any_level(turns: TurnStage, level: str)
         ("T-7731", by_turn(calls("fail", text="T-7739"), says("T-7732"))),
         ("T-7731", by_turn(calls_with("pay", '{"amount": "T-7740"}'), says("T-7732"))),
         ("T-7731", each(calls("refund", order="T-7734"))),
+        ("T-7741 BROKEN", each(says("T-7732"))),
     ]
     with DurableLambda(environment) as running, turns.environment(**running.variables, **quiet) as front:
         assert isinstance(front, Emulator)

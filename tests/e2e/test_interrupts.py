@@ -66,6 +66,29 @@ def test_a_demo_stops_while_make_and_python_start(seconds: float) -> None:
         assert "Traceback" not in terminal.shown
 
 
+NOTED = """
+import os, signal, sys, time
+from tools import interrupts
+
+def main():
+    for _ in range(5):
+        with interrupts.noted() as noted:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert noted.wait(5)
+        time.sleep(0.3)
+    print("noted, and nothing else")
+    return 0
+
+sys.exit(interrupts.run(main))
+"""
+
+
+def test_a_ctrl_c_that_is_only_noted_ends_nothing_later_either() -> None:
+    """Where what notes it ends at once, it does not reach what comes next."""
+    done = subprocess.run([sys.executable, "-c", NOTED], cwd=rie.ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "noted, and nothing else\n"), done.stderr
+
+
 def test_a_chat_stops_at_its_prompt_and_in_a_turn(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tools.chat", "ada", "--store", str(tmp_path / "chat.jsonl")]
     with Terminal(command, rie.ROOT, environ()) as terminal:

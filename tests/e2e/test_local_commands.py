@@ -79,8 +79,10 @@ def test_what_waits_in_a_chat_is_approved_there_after_a_restart(tmp_path: Path) 
 def test_a_durable_run_is_followed_decided_on_and_discarded_in_a_chat(tmp_path: Path) -> None:
     """A chat shows what a durable run does and asks for its approval; one whose execution is gone can be given up."""
     store = tmp_path / "chat.jsonl"
-    typed = "/durable\n/durable What is 2 + 40?\n/durable Refund 25 euros for order A-17\n/cold\n/approve\n"
-    shown = run("tools.chat", "ada", "--store", store, typed=f"{typed}/durable Refund 5 euros for order A-18\n")
+    typed = "/durable\n/durable What is 2 + 40?\n/durable Refund 25 euros for order A-17\n/cold\n/durable More.\n"
+    shown = run("tools.chat", "ada", "--store", store, typed=f"{typed}/approve\n/durable Refund 5 for order A-18\n")
+    assert shown.count("a run waits for approval; approve, reject or discard it first") == 1
+    assert "1 long run ends with this chat" in shown
     assert "there is no durable run here to follow" in shown
     assert "returns  42" in shown
     assert shown.count("That makes 42.") == 1
@@ -88,6 +90,7 @@ def test_a_durable_run_is_followed_decided_on_and_discarded_in_a_chat(tmp_path: 
     assert shown.count("returns  Refunded 25.00 euros for order A-17.") == 1
     gone = run("tools.chat", "ada", "--store", store, typed="/approve\n/discard\n/discard\nHello\n")
     assert "the run cannot go on, discard it" in gone
+    assert gone.count("needs approval: /approve or /reject") == 1, "also after a restart"
     assert "given up" in gone
     assert "nothing waits for approval" in gone
     assert "I have noted that, as message 4" in gone
@@ -173,8 +176,9 @@ def test_two_chats_at_once_keep_a_file_each_and_each_is_found_again(tmp_path: Pa
         assert path == one, "a new conversation goes into the first file"
 
 
+@pytest.mark.parametrize("moment", ["a cold start", "thinking"])
 def test_a_durable_run_in_a_chat_is_left_with_ctrl_c_goes_on_and_survives_the_death_of_its_environment(
-    tmp_path: Path,
+    tmp_path: Path, moment: str
 ) -> None:
     """Ctrl-C leaves a durable run alone and not the chat; killed meanwhile, it goes on, and is followed again."""
     command = [sys.executable, "-m", "tools.chat", "ada", "--store", str(tmp_path / "chat.jsonl")]
@@ -182,7 +186,7 @@ def test_a_durable_run_in_a_chat_is_left_with_ctrl_c_goes_on_and_survives_the_de
     with Terminal(command, rie.ROOT, variables) as terminal:
         terminal.sees("     you")
         terminal.type("/durable What is 2 + 40?\r")
-        terminal.sees("thinking")
+        terminal.sees(moment)
         terminal.type("\x03")
         terminal.sees("it goes on without you")
         terminal.sees("     you", times=2)

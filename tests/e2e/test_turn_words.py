@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -11,7 +12,7 @@ from openai_agents_session.turns import INTERRUPTED
 from tests.support.agent import event
 from tests.support.turns import STREAMED, TurnStage, ask, go_on, history, new_id, outputs, said
 from tools.emulation import strict_faults
-from tools.emulation.rie import Emulator
+from tools.emulation.rie import Emulator, FunctionError
 from tools.emulation.strict_errors import rate_limited
 from tools.emulation.strict_script import Script, by_turn, calls, calls_with, refuses, says
 
@@ -132,6 +133,7 @@ def test_no_text_of_anybody_is_logged_at_any_level(turns: TurnStage, level: str,
         "B-7736",
         "E-7737",
         "SECRET S-7738",
+        "G-7741",
     ]
     begin = turns.streaming if streamed else turns.environment
     with begin(LOG_LEVEL=level, POWERTOOLS_LOG_LEVEL=level, LOG_CONTENT="false") as one:
@@ -152,5 +154,8 @@ def test_no_text_of_anybody_is_logged_at_any_level(turns: TurnStage, level: str,
         for message, script in scripts:
             turns.model.script = script
             one.invoke(ask(new_id(), message))
+        with contextlib.suppress(FunctionError):  # which only the function that does not stream raises
+            one.invoke(ask(new_id(), "G-7741 BROKEN"))
         log = one.log
+    assert "ValueError" in log
     assert [text for text in texts if text in log] == []

@@ -21,5 +21,9 @@ class RequestError(Exception):
         self.details = details
 
 
+class AgentCodeError(Exception):
+    """Code of the agent's own, such as a guardrail, raised something: the log says what and where."""
+
+
 class NotServedError(Exception):
     """A request that nobody waits for was not served: its invocation fails, because only that is noticed."""

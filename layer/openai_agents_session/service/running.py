@@ -30,12 +30,13 @@ from ..runs import PendingCall, PendingRun, calls_of
 from ..turns import Outcome, TurnJournal
 from .answers import as_text, structured
 from .context import TurnContext
-from .errors import RequestError
+from .errors import AgentCodeError, RequestError
 from .failures import failure_of
 from .handoffs import agents_from, last_agent
 from .keys import KeyUnavailableError
 from .mcp_servers import McpServers, servers_of
-from .settings import Settings
+from .observe import log_failure
+from .settings import ServiceSettings, Settings
 from .setup import Setup
 from .spans import SpanHooks
 from .steps import tell
@@ -253,6 +254,14 @@ async def _run(work: Work, journal: TurnJournal, agent: Agent[Any], begin: Begin
                 await tell(result, work.watch)
     except (AgentsException, OpenAIError, KeyUnavailableError) as error:
         raise failure_of(error) from error
+    except SessionError:
+        raise
+    except Exception as error:
+        if ServiceSettings.from_environ().log_content:
+            raise
+        # Lambda logs the text of what a handler raises, and this one may quote what was said.
+        log_failure("code of the agent failed", error)
+        raise AgentCodeError(f"{type(error).__name__}, with LogContent=false not in its own words") from None
     return _turn_of(work, result)
 
 

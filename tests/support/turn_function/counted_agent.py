@@ -25,6 +25,7 @@ from agents.tool_context import ToolContext
 from openai_agents_session.service.models import build_model
 from openai_agents_session.service.settings import Settings
 
+BROKEN = "BROKEN"
 FORBIDDEN = "FORBIDDEN"
 LATE = "LATE"
 SECRET = "SECRET"
@@ -93,8 +94,10 @@ def refund(context: ToolContext[None], order: str) -> str:
 
 @input_guardrail
 async def nothing_forbidden(context: RunContextWrapper[None], agent: Any, given: Any) -> GuardrailFunctionOutput:
-    """Trips on what a user may not say; late, when the model and its tools are at work, where that is asked for."""
+    """Trips on what a user may not say, or breaks; late, when the model and its tools are at work, where asked to."""
     said = given if isinstance(given, str) else json.dumps([item for item in given if item.get("role") == "user"][-1:])
+    if BROKEN in said:
+        raise ValueError(said)
     if LATE in said:
         await asyncio.sleep(3)
     return GuardrailFunctionOutput(None, FORBIDDEN in said)
