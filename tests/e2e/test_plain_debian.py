@@ -22,7 +22,7 @@ SUITE, PACKAGES = "bookworm", ("python3", "python3-venv", "make", "ca-certificat
 PERSON = 1000
 HOME = "/home/zoë"
 PROJECT = f"{HOME}/my projects/zoë's agent"
-SECOND_DEMO_SECONDS = 20
+SECOND_DEMO_SECONDS = 15
 
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 # What a package client on this machine needs to be told; the machine below has this machine's network.
