@@ -182,6 +182,11 @@ class TurnSpan:
     outcome: Outcome
     usage: Usage
 
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: positions, the outcome's name such as ``"answered"``, and the usage, 0 where it is not known."""
+        outcome = self.outcome.name.lower()
+        return {"first": self.first, "last": self.last, "outcome": outcome, "usage": self.usage.to_dict()}
+
 
 async def list_conversations(
     dynamodb_client: DynamoDBClient,
@@ -264,7 +269,7 @@ class Conversation:
         """The newest turns that are done and whose items are there, oldest first; for runs of ``turns.named_turn``."""
         async with self.session._open():
             log, _ = await self._store.turns()
-        return _spans(log)
+        return spans_of(log)
 
     async def history(
         self,
@@ -296,7 +301,7 @@ class Conversation:
         info = _described(head) if head.exists else None
         state = _state_of(head, self._store.options.clock())
         began = first + len(items) - len(shown)
-        return HistoryPage(shown, began, head.count, info, state, _spans(head.turns), head.commit or b"")
+        return HistoryPage(shown, began, head.count, info, state, spans_of(head.turns), head.commit or b"")
 
     async def stop(self) -> bool:
         """End the turn that is running, whoever runs it: its next write is refused, so that it does nothing more.
@@ -473,7 +478,8 @@ class Conversation:
             await _settled(self._editor.describe(change))
 
 
-def _spans(log: TurnLog) -> tuple[TurnSpan, ...]:
+def spans_of(log: TurnLog) -> tuple[TurnSpan, ...]:
+    """The turns of a log that are done and whose items are there, oldest first."""
     spans = {turn.first: TurnSpan(turn.first, turn.last, turn.outcome, turn.usage) for turn in reversed(log.finished)}
     return tuple(span for _, span in sorted(spans.items()) if span.last > span.first)
 

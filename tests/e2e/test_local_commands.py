@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,11 +19,15 @@ LEFT, UP = "\x1b[D", "\x1b[A"
 
 
 def run(*arguments: str | Path, typed: str = "") -> str:
+    return run_file("-m", *arguments, typed=typed)
+
+
+def run_file(*arguments: str | Path, typed: str = "") -> str:
     variables = {name: value for name, value in os.environ.items() if name not in local_stack.MODEL_VARIABLES}
     ended = subprocess.run(
-        [sys.executable, "-m", *map(str, arguments)],
+        [sys.executable, *map(str, arguments)],
         cwd=rie.ROOT,
-        env=variables | {"COLUMNS": "120"},
+        env=variables | {"COLUMNS": "120", "PYTHONPATH": str(rie.ROOT)},
         input=typed,
         capture_output=True,
         text=True,
@@ -74,6 +79,33 @@ def test_what_waits_in_a_chat_is_approved_there_after_a_restart(tmp_path: Path) 
     shown = run("tools.chat", "ada", "--store", store, typed="/approve\n/reject\n")
     assert "Refunded 25.00 euros for order A-17." in shown
     assert "nothing waits for approval" in shown
+
+
+def test_the_tutorial_shows_what_a_chat_prints(tmp_path: Path) -> None:
+    """The tutorial's sample of an approval has every line of the chat, but that a terminal shows what is typed."""
+    (sample,) = re.findall(r"```text\n(.*?)```", (rie.ROOT / "docs/tutorials/approvals.md").read_text(), re.DOTALL)
+    typed = "".join(f"{line}\n" for line in re.findall(r"^ +you  (.*)$", sample, re.MULTILINE))
+    shown = run("tools.chat", "ada", "--store", tmp_path / "chat.jsonl", typed=typed)
+    talk = shown.partition("session ada ")[2].partition("\n")[2].replace("you  ", "you\n")
+    wanted = re.sub(r"you  .*", "you", sample)
+    lines = [line.strip() for line in talk.splitlines() if line.strip()]
+    assert lines == [*(line.strip() for line in wanted.splitlines()), "you"]  # where the next line would be typed
+
+
+def test_the_tutorials_agent_answers_in_a_chat(tmp_path: Path) -> None:
+    """Put where the tutorial says, its agent answers without a key."""
+    function = tmp_path / "function"
+    shutil.copytree(rie.FUNCTION, function)
+    shutil.copy(rie.ROOT / "docs/examples/clerk.py", function / "agent.py")
+    (tmp_path / "elsewhere.py").write_text(
+        "import pathlib, runpy, sys\n"
+        "from tools.emulation import rie\n"
+        "rie.FUNCTION = pathlib.Path(sys.argv.pop(1))\n"
+        "runpy.run_module('tools.chat', run_name='__main__')\n"
+    )
+    store = tmp_path / "chat.jsonl"
+    shown = run_file(tmp_path / "elsewhere.py", function, "ada", "--store", store, typed="My name is Ada\n")
+    assert "Nice to meet you, Ada." in shown
 
 
 def test_a_durable_run_is_followed_decided_on_and_discarded_in_a_chat(tmp_path: Path) -> None:

@@ -38,6 +38,8 @@ SAID = {
     "approval.py": "The money is on its way.\n",
     "observer.py": "'write': 1.0",
     "errors.py": "not bob's\n",
+    "durable.py": 'waits: issue_refund {"order":"A-17","amount":25}\nThe money is on its way.\n',
+    "service.py": "Again!\n",
 }
 PUBLIC = (
     "",
@@ -92,7 +94,7 @@ def test_an_example_runs(name: str, engine: Engine) -> None:
 
 def test_no_example_is_left_out() -> None:
     """A new example has a test."""
-    others = {"move.py", "bedrock.py"}
+    others = {"move.py", "bedrock.py", "clerk.py"}
     assert {path.name for path in EXAMPLES.glob("*.py")} == set(SAID) | others
 
 

@@ -13,8 +13,13 @@ import pytest
 
 from openai_agents_session import DynamoDBSession, StorageOptions
 from openai_agents_session.cli import store, words
+from openai_agents_session.conversations import Conversation, Usage
 from openai_agents_session.runs import PendingCall, PendingRuns
+from openai_agents_session.storage.turn_log import Outcome
+from openai_agents_session.turn_journal import TurnJournal
+from openai_agents_session.turns import delivery_of, named_turn
 from tests.support.operating import Cli, World, json_of, message, python
+from tests.support.short_turns import Invocation
 from tools.emulation.proxy import FaultProxy
 
 pytestmark = pytest.mark.one_engine
@@ -122,6 +127,39 @@ async def test_show_limits_and_gives_what_is_stored(world: World, cli: Cli) -> N
     assert [json.loads(line) for line in raw.splitlines()] == items
     data = await json_of(cli("show", "ada", "--json", "--limit", 3))
     assert (data["items"], data["session"]["items"], data["run"]) == (items[-3:], 12, None)
+
+
+async def test_show_tells_how_turns_ended(world: World, cli: Cli) -> None:
+    """Every outcome is told in a word, of the turns whose items are shown, with what it used where that is kept; the
+    JSON has what the history has."""
+    session = world.session("ada")
+    for number, outcome in enumerate(Outcome):
+        request = delivery_of(f"turn {number}", "Go.")
+        async with named_turn(session, Invocation(), request, [message(f"Question {number}")]) as journal:
+            assert isinstance(journal, TurnJournal)
+            await journal.end(outcome, [message(f"Answer {number}", "assistant")], usage=Usage(2, 1500, 0, 70, 0))
+    shown = (await cli("show", "ada")).stdout
+    for number, outcome in enumerate(Outcome):
+        line = next(line for line in shown.splitlines() if f"items {2 * number + 1} to {2 * number + 2}:" in line)
+        assert outcome.name.lower() in line
+        assert ("(2 model calls, 1,500 input tokens, 70 output tokens)" in line) is (number >= len(Outcome) - 4)
+    assert (await cli("show", "ada", "--limit", 3)).stdout.count("\nturn ") == 2
+    data = await json_of(cli("show", "ada", "--json", "--limit", 1))
+    assert data["turns"] == [turn.to_dict() for turn in (await Conversation(session).history()).turns]
+    assert [turn["outcome"] for turn in data["turns"]] == [outcome.name.lower() for outcome in Outcome]
+
+
+async def test_show_tells_of_a_turn_that_is_not_done(world: World, cli: Cli) -> None:
+    """A turn that runs is told by its lease alone; one that nobody works on any more is told as unfinished."""
+    session = world.session("ada")
+    await session.add_items([message("Hello.")])
+    async with named_turn(session, Invocation(), delivery_of("turn", "Go."), [message("Go.")]):
+        shown = (await cli("show", "ada")).stdout
+        assert ("running, its lease ends" in shown, "unfinished" in shown) == (True, False)
+    shown = (await cli("show", "ada")).stdout
+    assert "turn     item 2: unfinished: stopped or failed, or its environment died" in shown
+    assert "its lease ends" not in shown
+    assert (await json_of(cli("show", "ada", "--json")))["turns"] == []
 
 
 async def test_show_of_what_is_not_there_or_damaged_says_so(world: World, cli: Cli) -> None:

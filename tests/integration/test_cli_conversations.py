@@ -178,6 +178,23 @@ async def test_usage_is_summed_by_owner_and_day(indexed: World, of_index: Cli, w
     assert (await of_index("usage", "--since", "soon")).exit_code == 2
 
 
+async def test_sessions_without_an_owner_are_found_by_an_empty_one(indexed: World, of_index: Cli) -> None:
+    """`show` and `usage` say (none) where there is no owner; list, usage and export take '' for it, also where there is
+    an index; delete does not, since a variable that is not set looks the same."""
+    for name, owner in (("hers", "ada"), ("free", None)):
+        await indexed.session(name, owner=owner).add_items([message("x")])
+        await Conversation(indexed.session(name)).count_usage(Usage(1, 5, 0, 7, 3))
+    assert "owner    (none)" in (await of_index("show", "free")).stdout
+    assert "(none) " in (await of_index("usage")).stdout
+    for arguments in (["list"], ["list", "--scan"], ["list", "--sort", "size"], ["export"]):
+        found = await lines_of(of_index(*arguments, "--owner", "", *([] if "export" in arguments else ["--json"])))
+        assert {one["session_id"] for one in found if "session_id" in one} == {"free"}, arguments
+    assert [one["owner"] for one in await lines_of(of_index("usage", "--owner", "", "--json"))] == [None]
+    refused = await of_index("delete", "--owner", "", "--yes")
+    assert (refused.exit_code, "--owner is empty" in refused.stderr) == (2, True)
+    assert {"hers", "free"} <= set(await indexed.items())
+
+
 async def test_names_go_with_an_export(world: World, cli: Cli, tmp_path: Any) -> None:
     """Title and metadata are in an exported file, and come back with it."""
     session = world.session("ada", owner="user:1")

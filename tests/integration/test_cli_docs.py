@@ -13,9 +13,12 @@ from typing import Any
 import pytest
 
 from openai_agents_session import DynamoDBSession, StorageOptions
-from openai_agents_session.conversations import Conversation, Usage
+from openai_agents_session.conversations import Usage
 from openai_agents_session.runs import PendingCall, PendingRuns
+from openai_agents_session.storage.turn_log import Outcome
+from openai_agents_session.turns import delivery_of, named_turn
 from tests.support.operating import World, create_table, environment, message
+from tests.support.short_turns import Invocation
 from tools.emulation import engines
 
 pytestmark = pytest.mark.one_engine
@@ -49,9 +52,12 @@ async def prepare(client: Any) -> None:
     ada = DynamoDBSession(
         "ada@c0ffee00c0ffee00c0ffee00c0ffee00", client, TABLE, owner="user:ada", ttl_seconds=604_800, options=OPTIONS
     )
-    await ada.add_items(TALK)
-    await Conversation(ada).count_usage(Usage(3, 5_120, 2_048, 310, 64))
-    await PendingRuns(ada).park("{}", [PendingCall("call_b1", "book_hotel", '{"city": "Rome", "nights": 3}')])
+    async with named_turn(ada, Invocation(), delivery_of("1", "pack"), TALK[:1]) as journal:
+        await journal.end(Outcome.ANSWERED, TALK[1:7], usage=Usage(2, 3_120, 2_048, 290, 64))
+    async with named_turn(ada, Invocation(), delivery_of("2", "book"), TALK[7:8]) as journal:
+        calls = [PendingCall("call_b1", "book_hotel", '{"city": "Rome", "nights": 3}')]
+        run = await PendingRuns(ada).park("{}", calls)
+        await journal.end(Outcome.WAITING, TALK[8:], waiting=run.run_id, usage=Usage(1, 2_000, 0, 20, 0))
     await world.fill("ada-2026-11-25", count=4, owner="user:ada")
     long = DynamoDBSession("long-conversation", client, TABLE, options=OPTIONS)
     for turn in range(60):

@@ -61,7 +61,7 @@ _EVERYWHERE: dict[str, tuple[Any, Any]] = {
 Work = Callable[..., Awaitable[int]]
 SessionId = Annotated[str, typer.Argument(metavar="SESSION", help="Its id, or how it begins.", show_default=False)]
 SessionIds = Annotated[list[str] | None, typer.Argument(metavar="[SESSION]...", help="Their ids.", show_default=False)]
-Owner = Annotated[str | None, typer.Option(metavar="OWNER", help="All sessions bound to this owner.")]
+Owner = Annotated[str | None, typer.Option(metavar="OWNER", help="Only sessions of this owner, '' for nobody's.")]
 Prefix = Annotated[str | None, typer.Option(metavar="TEXT", help="Only ids that begin so.")]
 Since = Annotated[
     str | None,

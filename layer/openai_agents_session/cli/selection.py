@@ -20,7 +20,7 @@ class Wanted:
     """What is asked for.
 
     Attributes:
-        owner: Whom they are bound to.
+        owner: Whom they are bound to; empty: to nobody.
         prefix: How their ids begin.
         since: The Unix second since when they were written.
         expired: Whether they have expired; None for either.
@@ -37,7 +37,7 @@ class Wanted:
         return (
             (self.expired is None or entry.expired == self.expired)
             and (self.prefix is None or entry.session_id.startswith(self.prefix))
-            and (self.owner is None or (info is not None and info.owner == self.owner))
+            and (self.owner is None or (info is not None and (info.owner or "") == self.owner))
             and (self.since is None or (info is not None and info.updated_at >= self.since))
         )
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from .. import environment
-from ..conversations import Conversation, ConversationInfo, HistoryPage, State, TurnSpan, Usage, list_conversations
+from ..conversations import Conversation, ConversationInfo, HistoryPage, State, Usage, list_conversations
 from ..errors import IndexNotFoundError
 from ..runs import PendingRuns
 from . import durable_runs
@@ -52,7 +51,7 @@ async def read_history(call: Call) -> dict[str, Any]:
         "total": page.total,
         "before": page.before,
         "state": page.state.value,
-        "turns": [_span(turn) for turn in page.turns],
+        "turns": [turn.to_dict() for turn in page.turns],
         "durable": call.settings.durable_function is not None,
         "durable_run": await _is_durable(call, conversation.session, page.state),
     }
@@ -123,12 +122,7 @@ async def rewind(call: Call) -> dict[str, Any]:
 
 def usage(turn: Usage, conversation: Conversation) -> dict[str, Any]:
     """What a turn has used, and what its session has used so far."""
-    return {"turn": tokens(turn), "session": tokens(conversation.usage_seen)}
-
-
-def tokens(used: Usage) -> dict[str, int]:
-    """Usage as it is told."""
-    return asdict(used) | {"total_tokens": used.total_tokens}
+    return {"turn": turn.to_dict(), "session": conversation.usage_seen.to_dict()}
 
 
 def _told(info: ConversationInfo) -> dict[str, Any]:
@@ -140,9 +134,5 @@ def _told(info: ConversationInfo) -> dict[str, Any]:
         "updated_at": info.updated_at,
         "total": info.items,
         "metadata": info.metadata,
-        "usage": tokens(info.usage),
+        "usage": info.usage.to_dict(),
     }
-
-
-def _span(turn: TurnSpan) -> dict[str, Any]:
-    return {"first": turn.first, "last": turn.last, "outcome": turn.outcome.name.lower(), "usage": tokens(turn.usage)}

@@ -61,10 +61,19 @@ async def start(call: Call) -> bool:
         raise RequestError(400, reason, code="no_durable")
     session_id, owner, turn_id = call.request.session_id, call.owner, call.delivery
     event = {"session_id": session_id, "message": call.request.message, "owner": owner, "idempotency_key": turn_id}
-    named = json.dumps([stored_id(session_id, owner), turn_id])
-    name = hashlib.sha256(named.encode()).hexdigest()
+    name = execution_name(stored_id(session_id, owner), turn_id)
     execution = await asyncio.to_thread(_invoke, function, name, json.dumps(event, sort_keys=True).encode())
     return await _execution(execution) is not _Execution.ENDED
+
+
+def execution_name(stored: str, turn_id: str) -> str:
+    """What the execution of a turn is called: with it Lambda starts one, however often it is asked to.
+
+    Args:
+        stored: The session's stored id.
+        turn_id: The turn's name: the idempotency key, or what stands for it.
+    """
+    return hashlib.sha256(json.dumps([stored, turn_id]).encode()).hexdigest()
 
 
 async def is_open(session: DynamoDBSession) -> bool:

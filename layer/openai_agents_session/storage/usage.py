@@ -7,7 +7,7 @@ what is older is summed, so that the head stays small.
 from __future__ import annotations
 
 import time
-from dataclasses import astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields
 from typing import Any
 
 from .record import LARGEST_NUMBER, DamagedRecordError, RecordReader, RecordWriter
@@ -59,6 +59,10 @@ class Usage:
             output_tokens=_number(usage, "output_tokens"),
             reasoning_tokens=_number(outputs, "reasoning_tokens"),
         )
+
+    def to_dict(self) -> dict[str, int]:
+        """Its numbers by name, and their ``total_tokens``."""
+        return asdict(self) | {"total_tokens": self.total_tokens}
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(*(mine + its for mine, its in zip(astuple(self), astuple(other), strict=True)))

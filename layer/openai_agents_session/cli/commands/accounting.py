@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -44,7 +43,7 @@ async def usage(
     first = _first_day(since, store.now())
     wanted = selection.Wanted(owner, prefix)
     sums: Sums | None = None
-    if owner is not None and not whole:
+    if owner and not whole:  # sessions without an owner are in no index
         with contextlib.suppress(IndexNotFoundError):
             async with aclosing(selection.of_owner(store, owner, wanted)) as entries:
                 sums = await _summed(entries, first)
@@ -53,7 +52,7 @@ async def usage(
             sums = await _summed(entries, first)
     if out.as_json:
         for (name, day), used in _in_order(sums):
-            out.line(output.json_line({"owner": name, "day": day, **asdict(used), "total_tokens": used.total_tokens}))
+            out.line(output.json_line({"owner": name, "day": day, **used.to_dict()}))
     else:
         out.results(views.usage(_in_order(sums)).lines(out.width))
     out.note(views.spent(store.spent))
@@ -82,6 +81,6 @@ async def _summed(entries: AsyncIterator[Listed], first: str) -> Sums:
 
 
 def _in_order(sums: Sums) -> list[tuple[tuple[str | None, str], Usage]]:
-    """By owner, newest day first; nobody's first of all."""
+    """By owner, newest day first; those without one first of all."""
     newest_first = sorted(sums.items(), key=lambda one: "" if one[0][1] == EARLIER else one[0][1], reverse=True)
     return sorted(newest_first, key=lambda one: (one[0][0] is not None, one[0][0] or ""))

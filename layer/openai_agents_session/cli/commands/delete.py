@@ -11,7 +11,7 @@ import typer
 from ...errors import InvalidInputError
 from .. import mend, pool, selection, views, words
 from ..faults import Exit
-from ..frame import AtOnce, Owner, Prefix, SessionIds, Yes, command
+from ..frame import AtOnce, Prefix, SessionIds, Yes, command
 from ..output import Output
 from ..recognise import NotOursError, Slots
 from ..store import Store
@@ -25,7 +25,7 @@ async def delete(
     store: Store,
     out: Output,
     session_ids: SessionIds = None,
-    owner: Owner = None,
+    owner: Annotated[str | None, typer.Option(metavar="OWNER", help="Only sessions of this owner.")] = None,
     prefix: Prefix = None,
     expired: Annotated[bool, typer.Option("--expired", help="All that have expired, now.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, and do nothing.")] = False,
@@ -39,6 +39,8 @@ async def delete(
     is_search = expired or owner is not None or prefix is not None
     if bool(session_ids) == is_search:
         raise InvalidInputError("name sessions, or say which with --owner, --prefix or --expired")
+    if owner == "":
+        raise InvalidInputError("--owner is empty: to delete sessions without an owner, name them, or use --prefix")
     slots: dict[str, Slots] | None = None
     if session_ids:
         named = selection.checked_ids(store, session_ids)

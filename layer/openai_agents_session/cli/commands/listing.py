@@ -83,7 +83,7 @@ async def list_sessions(
         raise InvalidInputError("--after goes on in the table's order, which --sort changes: use one of them")
     wanted = selection.Wanted(owner, prefix, selection.moment_of(since, store.now()), expired=True if expired else None)
     most = limit if limit is not None else (0 if out.as_json else _PAGE)
-    if owner is not None and after is None and not whole:
+    if owner and after is None and not whole:  # sessions without an owner are in no index
         with contextlib.suppress(IndexNotFoundError):
             return await _from_index(store, out, owner, wanted, most, sort)
     async with aclosing(selection.found(store, out, wanted, after=after)) as entries:

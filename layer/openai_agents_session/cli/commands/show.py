@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ...conversations import spans_of
 from ...runs import PendingRuns
 from ...storage.description import info_of
 from .. import conversation, pricing, selection, views
@@ -27,13 +28,14 @@ async def show(
 ) -> int:
     """Show a session as a conversation.
 
-    Who said what, which tools ran, what waits for approval.
+    Who said what, which tools ran, how the newest turns ended, what waits for approval.
     """
     found = await selection.resolved(store, out, session_id)
     if found is None:
         return Exit.PROBLEMS
     name, stored = found
-    info = info_of(store.head(name, stored), size_of(stored))
+    head = store.head(name, stored)
+    info = info_of(head, size_of(stored))
     session = store.session(name)
     items: list[Any] = list(await session.get_items(limit or None))
     if raw:
@@ -42,8 +44,9 @@ async def show(
         return Exit.DONE
     run = await PendingRuns(session).get()
     entries = conversation.entries(items, first=max(1, info.items - len(items) + 1))
-    data = {"session": info, "items": items, "run": run}
-    out.result(views.conversation(info, entries, run, store.now(), full=full), data)
+    turns = views.Turns(spans_of(head.turns), head.turns.open)
+    data = {"session": info, "items": items, "turns": [turn.to_dict() for turn in turns.done], "run": run}
+    out.result(views.conversation(info, entries, turns, run, store.now(), full=full), data)
     return Exit.DONE
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from .checks import plan, repairs, survey
-from .conversation import conversation
+from .conversation import Turns, conversation
 from .costs import cost
 from .sessions import erased, imported, listing, spent, stored_bytes, to_erase
 from .usage import described, forked, redacted, usage
 
 __all__ = [
+    "Turns",
     "conversation",
     "cost",
     "described",

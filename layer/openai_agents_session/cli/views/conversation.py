@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
+from ...conversations import TurnSpan
 from ...runs import PendingRun
 from ...storage.description import SessionInfo
+from ...storage.turn_log import OpenTurn, Outcome
+from ...storage.usage import NO_USAGE, Usage
 from ..conversation import Entry
 from ..layout import Trailed, text, unbroken
 from ..words import ago, many, moment, printable, size
@@ -28,16 +32,42 @@ _STYLES = {"said": "bold", "thought": "dim italic", "called": "cyan", "answered"
 _MARKS = {"said": "", "thought": "", "called": "→ ", "answered": "← ", "other": ""}
 _ROLES = {"user": "bold yellow", "assistant": "bold blue"}
 _INDENT = 6
+_OUTCOMES = {
+    Outcome.ANSWERED: ("answered", "dim"),
+    Outcome.WAITING: ("waiting: stopped until somebody decides", "yellow"),
+    Outcome.ABANDONED: ("abandoned: stopped or broken off, then another message came", "yellow"),
+    Outcome.REFUSED: ("refused: by the model", "yellow"),
+    Outcome.INPUT_BLOCKED: ("input_blocked: a guardrail refused the message", "yellow"),
+    Outcome.OUTPUT_BLOCKED: ("output_blocked: a guardrail refused the answer", "yellow"),
+    Outcome.MAX_TURNS: ("max_turns: the agent came to no end", "red"),
+    Outcome.CONTEXT_FULL: ("context_full: the model cannot read so much", "red"),
+    Outcome.FAILED: ("failed: the function's log says why", "red"),
+    Outcome.CLEARED: ("cleared", "dim"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """What a head remembers of turns.
+
+    Attributes:
+        done: The newest that are done, oldest first.
+        open: The one that is not, or None.
+    """
+
+    done: Sequence[TurnSpan]
+    open: OpenTurn | None
 
 
 def conversation(
-    info: SessionInfo, entries: Sequence[Entry], run: PendingRun | None, now: int, *, full: bool
+    info: SessionInfo, entries: Sequence[Entry], turns: Turns, run: PendingRun | None, now: int, *, full: bool
 ) -> RenderableType:
     """A session as a conversation.
 
     Args:
         info: The session.
         entries: The newest items.
+        turns: Of these, those with an item among the entries are shown.
         run: What waits for an approval.
         now: Unix seconds.
         full: Whether to unfold everything.
@@ -54,9 +84,37 @@ def conversation(
         shown.append(_entry(entry, full=full))
     if not entries:
         shown.append(Text("nothing was said yet", style="dim"))
+    if lines := list(_turns(info, turns, earlier, now)):
+        shown += ["", *lines]
     if run is not None:
         shown += ["", _run(run, now)]
     return Group(*shown)
+
+
+def _turns(info: SessionInfo, turns: Turns, earlier: int, now: int) -> Iterator[Text]:
+    """How the turns ended whose items are shown, and what is known of one that has not."""
+    for turn in turns.done:
+        if turn.last > earlier:
+            yield _turn(turn.first, turn.last, *_OUTCOMES[turn.outcome], _used(turn.usage))
+    if turns.open is not None and not _is_held(info, now):
+        told = "unfinished: stopped or failed, or its environment died"
+        yield _turn(turns.open.first, info.items, told, "red")
+
+
+def _turn(first: int, last: int, told: str, style: str, used: str = "") -> Text:
+    which = f"item {last:,}" if last <= first + 1 else f"items {first + 1:,} to {last:,}"
+    return Text.assemble((f"turn     {which}: ", "dim"), (told, style), (used, "dim"), overflow="fold")
+
+
+def _used(usage: Usage) -> str:
+    if usage == NO_USAGE:
+        return ""
+    tokens = f"{many(usage.input_tokens, 'input token')}, {many(usage.output_tokens, 'output token')}"
+    return f" ({many(usage.requests, 'model call')}, {tokens})"
+
+
+def _is_held(info: SessionInfo, now: int) -> bool:
+    return info.leased_until is not None and info.leased_until > now
 
 
 def _session(info: SessionInfo, now: int) -> list[RenderableType]:
@@ -64,7 +122,7 @@ def _session(info: SessionInfo, now: int) -> list[RenderableType]:
     parts = f" in a head and {many(info.parts, 'part')}" if info.parts else " in one item"
     lines: list[RenderableType] = [
         Text.assemble(("session  ", "dim"), unbroken(info.session_id, "bold"), no_wrap=True, overflow="ignore"),
-        _fact("owner", text(info.owner) if info.owner else Text("nobody", style="dim")),
+        _fact("owner", text(info.owner) if info.owner else Text("(none)", style="dim")),
         _fact("history", f"{many(info.items, 'item')}, {size(stored_bytes(info))}{parts}"),
         _fact("begun", f"{moment(info.created)}, {ago(info.created, now)}"),
         _fact("updated", f"{moment(info.updated_at)}, {ago(info.updated_at, now)}"),
@@ -72,7 +130,7 @@ def _session(info: SessionInfo, now: int) -> list[RenderableType]:
     if info.ttl is not None:
         style = "red" if info.ttl <= now else ""
         lines.append(_fact("expires", Text(f"{moment(info.ttl)}, {ago(info.ttl, now)}", style=style)))
-    if info.leased_until is not None and info.leased_until > now:
+    if info.leased_until is not None and _is_held(info, now):
         ends = ago(int(info.leased_until), now)
         lines.append(_fact("turn", Text(f"running, its lease ends {ends}", style="yellow")))
     return lines

@@ -44,7 +44,7 @@ def redacted(session_id: str, number: int, *, changed: bool) -> RenderableType:
 
 def usage(sums: Sequence[tuple[tuple[str | None, str], Usage]]) -> Sheet:
     """A table of what was used, with the sum of all below."""
-    rows = [_row("nobody" if owner is None else owner, day, used) for (owner, day), used in sums]
+    rows = [_row("(none)" if owner is None else owner, day, used) for (owner, day), used in sums]
     total = NO_USAGE
     for _, used in sums:
         total += used
