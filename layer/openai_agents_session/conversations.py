@@ -394,7 +394,7 @@ class Conversation:
     async def fork(
         self, session_id: str | None = None, *, keep: int | None = None, title: str | EllipsisType | None = ...
     ) -> ConversationInfo:
-        """Store the first items as a conversation of its own, with the same owner, title and metadata.
+        """Store the first items as a conversation of its own, with the same owner and metadata.
 
         It is there whole or not at all: head and parts are one transaction of up to 4 MB (packed). A larger one is
         written in steps, under an early end until it is whole. What was used is not copied: sums would count it twice.
@@ -403,7 +403,7 @@ class Conversation:
         Args:
             session_id: Of the copy; None for a new random one.
             keep: How many items; None for all.
-            title: Of the copy; left out, it is the same.
+            title: Of the copy; left out, the original's with "(copy)" behind it, so that a list tells them apart.
 
         Returns:
             The copy.
@@ -421,7 +421,7 @@ class Conversation:
         copy = self.session._sibling(copy_id)
 
         def change(profile: Profile) -> Profile:
-            return profile if isinstance(name, EllipsisType) else profile.named(name)
+            return profile.copied() if isinstance(name, EllipsisType) else profile.named(name)
 
         async with self.session._open():
             head = await _settled(self._editor.copy(copy, keep, change, is_new=session_id is None, closing=NOT_COPIED))

@@ -249,6 +249,9 @@ def test_a_run_whose_execution_has_ended_is_told_as_such_and_can_be_discarded(
     for request in (asked, decision) if is_decided else (decision, decision, asked):
         answer = front.invoke(request).answer
         assert (answer["status"], answer["code"], answer["run_id"]) == (409, "run_ended", run["run_id"])
+        assert "Exception" not in answer["error"]
+    waits = front.invoke({"session_id": session_id, "action": "approvals"}).answer["pending"]
+    assert waits["status"] == "ended"
     assert front.invoke(run | {"action": "discard"}).answer["discarded"]
     assert turns.effects.of("refund") == 0
     turns.assert_goes_on(front, session_id)

@@ -91,6 +91,9 @@ def test_a_question_is_edited_and_what_followed_it_is_replaced(page: Page) -> No
     field = page.one(".editing textarea")
     assert field.get_attribute("value") == "two"
     page.sees("(3 items) are replaced", ".editing")
+    page.sees("What tools did is not undone.", ".editing")
+    page.sees("press “Go on from here in a new conversation”", ".editing")
+    assert page.all('[aria-label="Go on from here in a new conversation"]')
     field.send_keys(Keys.CONTROL, "a")
     field.send_keys("2", Keys.ENTER)
     page.sees("You said: 2")
@@ -130,6 +133,23 @@ def test_a_fork_goes_on_from_a_turn_and_leaves_the_original_alone(page: Page) ->
     page.converses("another way")
     assert page.said == ["one", "You said: one", "another way", "You said: another way"]
     assert len(page.client.history(page.session_id)) == 4
+
+
+def test_copies_have_titles_that_tell_them_apart(page: Page) -> None:
+    """The list has no two equal rows: each copy, also one of a copy, says so, and has a number where there are more."""
+    mark = uuid.uuid4().hex[:8]
+    question = f"{mark} " + "long " * 30
+    page.converses(question)
+    for copies in (1, 2, 3):
+        before = page.one("#session").text
+        page.press("Go on from here in a new conversation")
+        assert page.until(lambda before=before: page.one("#session").text != before and len(page.said) == 2)
+        page.settles()
+        assert page.until(lambda copies=copies: len([one for one in titles(page) if mark in one]) == copies + 1)
+    links = page.all("#list a")
+    named = [str(link.get_attribute("title")) for link in links if mark in str(link.get_attribute("title"))]
+    assert [title.partition("(")[2] for title in named] == ["copy 3)", "copy 2)", "copy)", ""]
+    assert page.one("#title").text == named[0]
 
 
 def test_earlier_messages_come_when_they_are_scrolled_to(page: Page) -> None:

@@ -109,6 +109,17 @@ def is_under_way(page: Page) -> None:
     assert page.hint.startswith("A long run is under way"), page.hint
 
 
+def has_ended(page: Page) -> None:
+    """Wait until the page says that a run has ended, and see that it offers nothing but to discard it."""
+    page.sees("This run has ended without an answer", ".card [role=alert]")
+    assert page.texts(".card p") == ["Discard it: issue_refund has not run."]
+    assert page.texts(".card button") == ["Discard"]
+    assert page.texts(".tool .state") == ["not run"]
+    assert page.all(".waits, .thinking") == []
+    assert page.hint == "Discard the run above first."
+    assert not page.one("#stop").is_displayed()
+
+
 def state(page: Page) -> dict[str, Any]:
     answer: dict[str, Any] = page.client.get(path_of(page.session_id))
     return answer
@@ -181,6 +192,59 @@ def test_a_run_that_waits_is_discarded(page: Page) -> None:
     page.model.reply = lambda _: says("Very well.")
     page.converses("Never mind.")
     assert page.said == ["Refund it.", "Never mind.", "Very well."]
+
+
+@pytest.mark.parametrize("decision", ["Approve", "Reject"])
+def test_a_run_that_ended_while_it_waited_is_told_to_who_decides_and_is_discarded(
+    page: Page, durable: DurableLambda, axe: str, decision: str
+) -> None:
+    """Who decides on a run that nobody will carry out is told so, also after a reload; discarded, its call is no
+    rejected one."""
+    plays(page, REFUND).let()
+    chooses_long(page)
+    page.send("Refund it.")
+    page.sees("May the agent call issue_refund?", ".ask")
+    durable.forget()
+    page.press(f"{decision} issue_refund")
+    has_ended(page)
+    assert barriers(page, axe) == []
+    page.driver.refresh()
+    has_ended(page)
+    page.press("Discard")
+    page.sees("It was stopped, or given up.", ".note")
+    page.settles()
+    assert page.texts(".tool .state") == ["not run"]
+    page.model.reply = lambda _: says("Very well.")
+    page.converses("Never mind.")
+    assert page.said == ["Refund it.", "Never mind.", "Very well."]
+
+
+@pytest.mark.parametrize("is_reloaded", [False, True])
+def test_a_run_that_ends_after_its_decision_is_told_by_itself(
+    page: Page, durable: DurableLambda, monkeypatch: pytest.MonkeyPatch, is_reloaded: bool
+) -> None:
+    """Where the function fails for good after a decision was taken, any page that shows the run finds that out."""
+    plays(page, REFUND).let()
+    chooses_long(page)
+    page.send("Refund it.")
+    page.sees("May the agent call issue_refund?", ".ask")
+    is_over = threading.Event()
+
+    def waits() -> Emulator:
+        is_over.wait(60)
+        return never_starts()
+
+    monkeypatch.setattr(durable.environments, "_new", waits)
+    durable.kill()
+    page.press("Approve issue_refund")
+    is_under_way(page)
+    if is_reloaded:
+        page.driver.refresh()
+        is_under_way(page)
+    is_over.set()
+    has_ended(page)
+    page.press("Discard")
+    page.sees("It was stopped, or given up.", ".note")
 
 
 @pytest.mark.parametrize("is_reloaded", [False, True])

@@ -10,6 +10,7 @@ import pytest
 from selenium.common.exceptions import NoAlertPresentException
 from selenium.webdriver.common.keys import Keys
 
+from tests.support import browser
 from tests.support.page import Page, assistant, barriers, talk, user
 from tools.emulation.model import calls, says, tool_then_answer
 
@@ -243,6 +244,38 @@ def test_the_window_itself_never_scrolls(page: Page, width: int, height: int) ->
     assert size == [width, height]
     log = page.run("const log = document.getElementById('scroll'); return [log.scrollWidth, log.clientWidth]")
     assert log[0] == log[1]
+
+
+def test_an_edited_message_has_the_whole_column_on_a_narrow_screen(page: Page) -> None:
+    """The field to edit in is as wide as the answers, at any width."""
+    page.converses("Hello")
+    for width in (390, 1280):
+        page.resize(width, 820)
+        page.run("document.querySelector('[aria-label^=Edit]').click()")
+        box = "const box = document.querySelector(arguments[0]).getBoundingClientRect(); return [box.left, box.right]"
+        assert page.run(box, ".editing form") == page.run(box, ".assistant")
+        page.one(".editing textarea").send_keys(Keys.ESCAPE)
+
+
+def test_a_phone_is_told_nothing_of_keys(page: Page) -> None:
+    """Where a finger points, there is no Shift+Enter to tell of; elsewhere it is told."""
+    assert page.hint.startswith("Enter sends")
+    with browser.browser() as driver:
+        phone = Page(driver, page.url, page.session_id, page.model, page.stage)
+        driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
+        size = {"width": 390, "height": 820, "deviceScaleFactor": 1, "mobile": True}
+        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        driver.get(phone.address)
+        assert phone.run("return matchMedia('(pointer: coarse)').matches")
+        phone.sees("What can I do for you?", "#empty")
+        phone.send("Hello")
+        phone.sees("You said: Hello", ".assistant")
+        assert phone.until(lambda: phone.hint == ""), phone.hint
+
+
+def test_the_search_says_what_it_searches(page: Page) -> None:
+    """Only titles are searched, and the field says so to everybody."""
+    assert page.one("#search").get_attribute("placeholder") == "Search titles"
 
 
 def test_dark_colours_are_used_where_they_are_asked_for(page: Page) -> None:

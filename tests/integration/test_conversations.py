@@ -569,12 +569,27 @@ async def test_bad_positions(book: Book) -> None:
 # --- forking ---------------------------------------------------------------------------------------------------------
 
 
+async def test_a_redaction_in_a_copy_takes_the_title_that_quotes_the_item(book: Book) -> None:
+    """What a copy's title quotes of its first question goes with it; a title that was given stays."""
+    session = book.session("s")
+    await session.add_items([{"role": "user", "content": "My number is 4711"}])
+    copy = await Conversation(session).fork()
+    assert copy.title == "My number is 4711 (copy)"
+    second = await Conversation(book.session(copy.session_id)).fork()
+    assert second.title == "My number is 4711 (copy 2)"
+    named = await Conversation(session).fork(title="Numbers")
+    for one, title in ((copy, None), (second, None), (named, "Numbers")):
+        conversation = Conversation(book.session(one.session_id))
+        await conversation.redact(0)
+        assert (await conversation.info()).title == title
+
+
 @pytest.mark.parametrize(
     "layout", [TINY, replace(TINY, compress=False), StorageOptions(), StorageOptions(single_item=True)]
 )
 @pytest.mark.parametrize("ttl_seconds", [None, 3_600])
 async def test_fork(book: Book, layout: StorageOptions, ttl_seconds: int | None) -> None:
-    """A fork has the first items, title and metadata, in parts of its own; both go on apart."""
+    """A fork has the first items, the metadata and a title that says so, in parts of its own; both go on apart."""
     session = book.session("s", layout=layout, ttl_seconds=ttl_seconds)
     for start, size in ((0, 40), (2, 300), (4, 9_000), (6, 20), (8, 700)):
         await session.add_items(messages(start, 2, size))
@@ -586,7 +601,7 @@ async def test_fork(book: Book, layout: StorageOptions, ttl_seconds: int | None)
         forked = book.session(copy.session_id, layout=layout, ttl_seconds=ttl_seconds)
         kept = history[:keep]
         assert await forked.get_items() == kept
-        assert (copy.title, copy.metadata, copy.items, copy.owner) == ("Mine", {"a": 1}, len(kept), "ada")
+        assert (copy.title, copy.metadata, copy.items, copy.owner) == ("Mine (copy)", {"a": 1}, len(kept), "ada")
         assert copy == await Conversation(forked).info()
         for number in range(9):
             await forked.add_items([message(90 + number, 300)])

@@ -15,7 +15,15 @@ from pydantic import TypeAdapter
 from openai_agents_session.storage.profile import NO_PROFILE, Profile, from_head
 from openai_agents_session.storage.record import DamagedRecordError
 from openai_agents_session.storage.redaction import redacted
-from openai_agents_session.storage.titles import DERIVED_CHARACTERS, derived_title, one_line
+from openai_agents_session.storage.titles import (
+    DERIVED_CHARACTERS,
+    TITLE_LIMIT_BYTES,
+    TITLE_LIMIT_CHARACTERS,
+    copy_title,
+    derived_title,
+    one_line,
+    stem,
+)
 from openai_agents_session.storage.usage import NO_LEDGER, Ledger, Usage
 from openai_agents_session.tool_calls import is_whole_cut
 
@@ -59,6 +67,33 @@ def test_what_is_damaged_is_not_read(profile: Profile, data: st.DataObject) -> N
     for broken in (packed[:at], packed[:at] + bytes([packed[at] ^ data.draw(st.integers(1, 255))]) + packed[at + 1 :]):
         with pytest.raises(DamagedRecordError):
             from_head({**attributes, "profile": {"B": broken}})
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=100), st.integers(1, 12))
+def test_a_copys_title_differs_from_all_before_it_and_may_be_stored(title: str, copies: int) -> None:
+    """Copies of copies each have a title of their own, not longer than one that may be given."""
+    seen = [title]
+    for _ in range(copies):
+        seen.append(copy_title(seen[-1]))
+        assert len(seen[-1]) <= TITLE_LIMIT_CHARACTERS
+        assert len(seen[-1].encode()) <= TITLE_LIMIT_BYTES
+        assert stem(seen[-1]) != seen[-1]
+    assert len(set(seen)) == len(seen)
+
+
+@pytest.mark.parametrize(
+    ("title", "copy"),
+    [
+        ("Lisbon", "Lisbon (copy)"),
+        ("Lisbon (copy)", "Lisbon (copy 2)"),
+        ("Lisbon (copy 9)", "Lisbon (copy 10)"),
+        ("(copy)", "(copy) (copy)"),
+        ("x" * 100, "x" * 92 + "… (copy)"),
+    ],
+)
+def test_a_copy_says_so_in_its_title(title: str, copy: str) -> None:
+    """A copy has its original's title, as far as there is room, and a mark behind it."""
+    assert copy_title(title) == copy
 
 
 @pytest.mark.parametrize("active", ["-1", "1.5", "x", "9" * 30, "1e3", "٣"])

@@ -96,9 +96,15 @@ async def discard_run(
 
 
 async def read_approvals(call: Call) -> dict[str, Any]:
-    """Tell what a run waits for."""
+    """Tell what a run waits for, and of one that was decided on whether anybody can still go on with it."""
     run = await PendingRuns(await call.session()).get()
-    return {"session_id": call.request.session_id, "pending": pending_of(run) if run else None}
+    return {"session_id": call.request.session_id, "pending": await _told(run) if run else None}
+
+
+async def _told(run: PendingRun) -> dict[str, Any]:
+    """A run that is parked. One that was decided on and whose execution has ended waits for nothing but a discard."""
+    is_over = callbacks.is_durable(run) and run.status == "resuming" and not await durable_runs.goes_on(run)
+    return pending_of(run) | ({"status": "ended"} if is_over else {})
 
 
 async def _run_to_decide(call: Call, runs: PendingRuns, *, gives_up: bool = False) -> PendingRun | None:

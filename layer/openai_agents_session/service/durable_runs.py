@@ -143,12 +143,11 @@ async def decide(session: DynamoDBSession, run: PendingRun, decisions: Mapping[s
     try:
         await callbacks.decide(session, run.run_id, decisions)
     except (BotoCoreError, ClientError) as error:
-        if (code := _code_of(error)) not in _CLOSED:
-            reason = f"the decision is kept, and could not be sent: send it again ({code})"
+        if _code_of(error) not in _CLOSED:
+            reason = "the decision is kept, and could not be sent: send it again"
             raise RequestError(503, reason, code="not_sent", retry_after=1) from error
         if await _execution(callbacks.execution_of(run)) is not _Execution.RUNNING:
-            reason = f"the run cannot go on, discard it: {code}"
-            raise RequestError(409, reason, code="run_ended", run_id=run.run_id) from error
+            raise ended(run.run_id) from error
         if run.status == "pending":
             raise RunNotPendingError(f"run {run.run_id!r} was decided on meanwhile, or not in time") from error
 
@@ -185,4 +184,4 @@ def _refusal(code: str) -> RequestError:
             return RequestError(422, "this idempotency key was used for another request")
         case "RequestTooLargeException" | "RequestEntityTooLargeException":
             return RequestError(413, "the message is too large for a durable run: at most 1 MB", code="too_large")
-    return RequestError(502, f"the durable function could not be started: {code}", code="not_started")
+    return RequestError(502, "the durable function could not be started: the log here says why", code="not_started")

@@ -140,7 +140,14 @@ def causes(error: BaseException | None) -> list[BaseException]:
 def _place(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
     places = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
-    return f"{type(error).__name__} at {' > '.join(places)}"
+    return f"{_kind(error)} at {' > '.join(places)}"
+
+
+def _kind(error: BaseException) -> str:
+    """What an error is: for one of AWS's the code, too, without which a ClientError says nothing."""
+    response = getattr(error, "response", None)
+    code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
+    return f"{type(error).__name__} {code}" if code else type(error).__name__
 
 
 def log_answer(status: int, body: dict[str, Any], *, content: bool) -> None:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .record import DamagedRecordError, RecordReader, RecordWriter, UnknownFormatError
-from .titles import derived_title
+from .titles import copy_title, derived_title, stem
 from .usage import DAY_SECONDS, NO_LEDGER, Ledger
 
 METADATA_LIMIT_BYTES = 512
@@ -55,13 +55,20 @@ class Profile:
         """With another title."""
         return replace(self, title=title, is_derived=is_derived and title is not None)
 
+    def copied(self) -> Profile:
+        """With the title of a copy."""
+        return self if self.title is None else replace(self, title=copy_title(self.title))
+
     def without_derived_title(self) -> Profile:
         """Without a title that was taken from a question, which is gone."""
         return self.named(None) if self.is_derived else self
 
     def without_title_of(self, items: Iterable[Any]) -> Profile:
-        """Without a title that was taken from these items, which go."""
-        return self.without_derived_title() if self.title is not None and self.title == derived_title(items) else self
+        """Without a title that was taken from these items, which go; also where it is a copy's."""
+        derived = derived_title(items)
+        if self.title is None or derived is None or stem(self.title) != stem(derived):
+            return self
+        return self.without_derived_title()
 
     def listed(self, second: int, milliseconds: int) -> Profile:
         """As the list has it, after a write at this time."""

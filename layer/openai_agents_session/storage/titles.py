@@ -5,6 +5,7 @@ A title is one line of text that can be shown anywhere: it stands in lists, in a
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable
 from typing import Any
@@ -22,6 +23,7 @@ _DERIVED_BYTES = 120
 _READ_CHARACTERS = 4_000
 _ELLIPSIS = "…"
 _JOINERS = "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"
+_COPY = re.compile(r" \(copy(?: (\d{1,6}))?\)$")
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn"}
 
 
@@ -38,6 +40,20 @@ def derived_title(items: Iterable[Any]) -> str | None:
         if isinstance(item, dict) and item.get("role") == "user" and (text := one_line(_text(item.get("content")))):
             return _shortened(text)
     return None
+
+
+def copy_title(title: str) -> str:
+    """What a copy is called, so that a list tells it from its original: "Lisbon (copy)", then "Lisbon (copy 2)"."""
+    marked = _COPY.search(title)
+    mark = f" (copy {int(marked[1] or 1) + 1})" if marked else " (copy)"
+    base = stem(title)
+    cut = _cut(base, TITLE_LIMIT_CHARACTERS - len(mark), TITLE_LIMIT_BYTES - len(mark))
+    return (base if cut == base else cut.rstrip() + _ELLIPSIS) + mark
+
+
+def stem(title: str) -> str:
+    """A title without what tells a copy from its original."""
+    return _COPY.sub("", title)
 
 
 def _text(content: Any) -> str:

@@ -48,12 +48,13 @@ async def fork(
     ] = None,
     keep: Annotated[int | None, typer.Option(min=1, metavar="NUMBER", help="Only the first so many items.")] = None,
     title: Annotated[
-        str | None, typer.Option(metavar="TITLE", help="What the copy is called. Default: the same.")
+        str | None,
+        typer.Option(metavar="TITLE", help="What the copy is called. Default: the same and (copy)."),
     ] = None,
 ) -> int:
     """Copy a session, or its first items, under another id.
 
-    Whole or not at all; with the same owner, title, metadata and end. The copy of a caller's session at the service has
+    Whole or not at all; with the same owner, metadata and end. The copy of a caller's session at the service has
     the caller's mark behind its id, too: without it, the service would list the copy and not find it.
     """
     found = await selection.resolved(store, out, session_id)

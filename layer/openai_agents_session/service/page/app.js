@@ -9,7 +9,7 @@ import * as api from "./api.js";
 import * as attachments from "./attachments.js";
 import * as editing from "./editing.js";
 import { $, button, copy, count, el, say } from "./elements.js";
-import { canRepeat, ending, explain } from "./errors.js";
+import { canRepeat, ending, explain, overRun } from "./errors.js";
 import { History, filesOf, isAnswer, isUser, textOf } from "./history.js";
 import { showTitle, showUsage } from "./header.js";
 import * as list from "./list.js";
@@ -37,7 +37,7 @@ let conversation = nothing("");
 function nothing(id) {
   return {
     id, history: new History(), seen: "", title: null, pending: null, live: null, request: null, returned: null,
-    state: "idle", run: runs.get(id) || null, hasEnded: false, pace: new long.Pace(),
+    state: "idle", run: runs.get(id) || null, hasEnded: false, overId: null, pace: new long.Pace(),
   };
 }
 
@@ -86,7 +86,7 @@ async function update(mine) {
     turns.show(mine.history.turns());
     if (!isToCome) mine.live?.remove();
     if (!isToCome) mine.live = null;
-    removeCards("ask", "note");
+    removeCards("ask", "note", "ended");
   });
   if (phase === "long") sayNews(mine.history.items.slice(Math.max(0, before - mine.history.first)));
   long.offer(page.durable);
@@ -107,7 +107,8 @@ const stampOf = ({ total, updated_at: at, state, title }) => JSON.stringify([tot
 function settle(mine, page, pending) {
   mine.pending = pending;
   if (mine.run && !mine.run.hasBegun) return showLong(mine, "starting");
-  const isDecided = page.durable && pending && pending.status !== "pending";
+  if (pending && isOver(mine, pending)) return showOver(mine, pending);
+  const isDecided = pending?.durable && pending.status !== "pending";
   if ((page.durable_run && !mine.hasEnded) || isDecided) return showLong(mine, "long");
   if (page.state === "running") return showElsewhere(mine);
   if (pending) return ask(mine, pending);
@@ -212,9 +213,18 @@ async function lookNow() {
 
 /** Of a run that nobody works on it is asked whether it has ended; that it stands still is said. */
 async function nothingNew(mine) {
-  if (LONG.has(phase) && mine.state !== "running" && mine.run?.isToBeAsked()) await askAgain(mine);
+  if (LONG.has(phase) && mine.state !== "running") {
+    if (mine.run?.isToBeAsked()) await askAgain(mine);
+    else if (!mine.run && mine.pending) await lookAtRun(mine);
+  }
   if (!here(mine) || !LONG.has(phase) || !mine.pace.isQuiet || mine.state === "running") return;
   if (!log.querySelector(".card.note")) addCard("note", ...long.quiet(phase === "long"), [], "status");
+}
+
+/** Whether a run that was decided on has ended: the conversation does not change then, so nothing else tells. */
+async function lookAtRun(mine) {
+  const { pending } = await api.approvals(mine.id);
+  if (here(mine) && pending?.status !== mine.pending?.status) await update(mine);
 }
 
 function tell(mine) { channel.postMessage({ id: mine.id }); }
@@ -230,7 +240,7 @@ channel.onmessage = ({ data }) => {
 async function request(mine, rest, payload, { key = api.newId(), user = null, unsent = () => {} } = {}) {
   if (BUSY.has(phase)) return;
   let started = false, stopped = false;
-  removeCards("failed", "note", "ask");
+  removeCards("failed", "note", "ask", "ended");
   mine.pending = null;
   const live = mine.live = new Live(turns, log, user, () => here(mine) && following());
   const following = followed();
@@ -268,9 +278,10 @@ async function request(mine, rest, payload, { key = api.newId(), user = null, un
   if (!isTaken) live.end();
   if (problem && !started && !stopped) { live.remove(); unsent(problem); }
   const { returned } = mine;
+  noteOver(mine, problem);
   await caughtUp(mine);
   if (!here(mine)) return;
-  if (problem && !stopped && returned === mine.returned) failed(mine, problem, started, () => request(mine, rest, payload, { key, user, unsent }));
+  if (problem && !stopped && phase !== "ended" && returned === mine.returned) failed(mine, problem, started, () => request(mine, rest, payload, { key, user, unsent }));
   if (mine.returned) look(LOOK_SOON_MS);  // it may have arrived all the same
   if (!mine.pending) message.focus({ preventScroll: true });
 }
@@ -296,8 +307,9 @@ async function askAgain(mine) {
   if (!here(mine) || mine.run !== run) return;
   expect(mine, null);
   mine.hasEnded = problem !== null;
+  noteOver(mine, problem);
   await caughtUp(mine);
-  if (!problem || !here(mine)) return;
+  if (!problem || !here(mine) || phase === "ended") return;
   if (!run.isIn(mine.history)) run.unsent(problem);
   failed(mine, problem, run.hasBegun, () => {});
 }
@@ -448,6 +460,25 @@ function ask(mine, run) {
   scrollDown();
 }
 
+/** Whether nobody can go on with a run that was decided on: as it is told, or as this page was told when it asked. */
+const isOver = (mine, run) => run.status === "ended" || run.run_id === mine.overId;
+
+function noteOver(mine, problem) {
+  if (problem?.body?.code === "run_ended") mine.overId = problem.body.run_id;
+}
+
+function showOver(mine, run) {
+  expect(mine, null);
+  setPhase("ended");
+  removeCards("failed");
+  for (const call of run.approvals) {
+    const card = turns.tool(call.call_id);
+    if (card) setTool(card, "stopped", "not run");
+  }
+  addCard("ended", ...overRun(run), [button("Discard", () => discard(mine, run), "primary")], "alert");
+  scrollDown();
+}
+
 function decide(mine, run, call, decision) {
   const card = turns.tool(call.call_id);
   if (card) setTool(card, decision === "approve" ? "running" : "rejected", decision === "approve" ? "running …" : "rejected");
@@ -455,7 +486,7 @@ function decide(mine, run, call, decision) {
 }
 
 async function discard(mine, run) {
-  removeCards("ask");
+  removeCards("ask", "ended");
   setPhase("loading");
   let problem = null;
   try { await api.discard(mine.id, run.run_id); } catch (error) { problem = error; }

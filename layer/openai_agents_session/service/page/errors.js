@@ -1,6 +1,7 @@
 // What went wrong, in words that say what to do.
 
 import { Refused } from "./api.js";
+import { FORK } from "./turns.js";
 
 const HEADLINES = {
   400: "This cannot be sent", 401: "You are not signed in", 403: "You may not do this", 404: "There is no such conversation",
@@ -9,7 +10,7 @@ const HEADLINES = {
 };
 
 const ADVICE = {
-  context_full: "Start a new conversation, or fork this one further up.",
+  context_full: `Start a new conversation, or press “${FORK}” further up.`,
   max_turns: "Continue, where that is offered, lets it go on from there. Or ask for less at a time.",
   input_blocked: "Say it in other words: the message was not kept.",
   output_blocked: "Ask in other words.",
@@ -34,7 +35,7 @@ export function explain(error, started = false) {
       : "Check the connection, then try again. Nothing was lost."];
   }
   const { status, body } = error;
-  if (body.code === "run_ended" && !body.run_id) return RUN_ENDED;
+  if (body.code === "run_ended") return RUN_ENDED;
   const wait = body.retry_after ? ` Try again in ${body.retry_after} s.` : "";
   if (status === 409 && body.retry_after) {
     return ["This conversation is busy", `Another window, or another program, is waiting for its answer: ${error.message}.${wait}`];
@@ -49,13 +50,17 @@ const ENDINGS = {
   abandoned: "It was stopped, or given up. What was done is stored.",
   output_blocked: "The answer was blocked.",
   max_turns: "The agent came to no end. What was done is stored.",
-  context_full: "The conversation is too long for the model. Start a new one, or fork this one further up.",
+  context_full: `The conversation is too long for the model. ${ADVICE.context_full}`,
   failed: "The run failed, and was given up. What was done is stored.",
 };
 
 /** A headline and a text for a message without an answer, by how its turn ended. */
 export const ending = (outcome) => ["This message has no answer", ENDINGS[outcome]
   ? `${ENDINGS[outcome]} ${ADVICE.run_failed}` : "It was stopped, or something went wrong on the way. What was done is stored."];
+
+/** A headline and what to do about a run that was decided on, and that nobody goes on with. */
+export const overRun = ({ approvals: calls }) => ["This run has ended without an answer",
+  `Discard it: ${calls.length === 1 ? `${calls[0].tool} has` : "the calls that waited have"} not run.`];
 
 /** Whether the same request can have another outcome. */
 export const canRepeat = (error) => !(error instanceof Refused) || (error.status === 409 && error.body.retry_after)

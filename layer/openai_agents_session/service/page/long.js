@@ -85,7 +85,7 @@ export class Run {
 
 /** What to say of a run without a sign of life: a headline and what can be done. */
 export const quiet = (hasBegun) => hasBegun
-  ? ["Nobody is at work on this run", "Nothing has happened for a minute. It goes on by itself as soon as its function can. "
+  ? ["Nobody is at work on this run", "Nothing has happened for a minute. It goes on by itself if its function still can. "
     + "Stop gives it up: what it has done stays, and the message can be answered again."]
   : ["The run has not begun", "The message was taken a minute ago, and nothing has come of it. It may still begin. "
     + "Stop puts the message back; whoever runs this service finds the reason in the log of its durable function."];

@@ -6,7 +6,7 @@ import * as long from "./long.js";
 
 export const HINTS = {
   loading: "Loading the conversation …",
-  idle: "Enter sends, Shift+Enter adds a line.",
+  idle: matchMedia("(pointer: coarse)").matches ? "" : "Enter sends, Shift+Enter adds a line.",
   chosen: "It goes on when you close this page.",
   sending: "Sending …",
   waited: "Waiting. This conversation may be busy in another window …",
@@ -15,6 +15,7 @@ export const HINTS = {
   starting: "The long run is starting … Esc stops it.",
   long: "A long run is under way … Esc stops it.",
   asking: "Decide on the call above first.",
+  ended: "Discard the run above first.",
 };
 export const BUSY = new Set(["loading", "sending", "waited", "working"]);
 export const LONG = new Set(["starting", "long"]);

@@ -4,6 +4,10 @@ import { copy, count, el, icon, iconButton } from "./elements.js";
 import { filesOf, isAnswer, isUser, kindOf, textOf } from "./history.js";
 import { show } from "./markdown.js";
 
+/** What the button is called that copies a conversation up to a turn. */
+export const FORK = "Go on from here in a new conversation";
+
+const NOT_RUN = /^This call was .*, and has not run\.$/;  // the output of a call whose run was given up, or not decided on in time
 const PICTURE = /^data:image\/(?:png|jpeg|gif|webp);base64,/;
 
 /** Makes the elements of a conversation's turns, and keeps those of turns that are as they were. */
@@ -86,7 +90,7 @@ export class Turns {
     return el("div", { className: "actions-row" },
       iconButton("copy", "Copy the answer", (event) => copy(text, event.currentTarget, "the answer")),
       again,
-      iconButton("fork", "Go on from here in a new conversation", () => this.#actions.fork({ turn })),
+      iconButton("fork", FORK, () => this.#actions.fork({ turn })),
       el("span", { className: "count" }));
   }
 
@@ -117,10 +121,16 @@ export class Turns {
     if (card.finished) return;
     card.finished = true;
     const text = typeof output === "string" ? output : JSON.stringify(output, null, 2);
-    const rejected = card.classList.contains("rejected") || /not approved/i.test(text.slice(0, 80));
-    setTool(card, rejected ? "rejected" : "finished", rejected ? "rejected" : "done");
+    setTool(card, ...endOf(card, text));
     card.rows.append(el("dt", { textContent: "Returned" }), el("dd", {}, scrollable(text)));
   }
+}
+
+/** How a call ended, by what it returned. */
+function endOf(card, text) {
+  if (NOT_RUN.test(text)) return ["stopped", "not run"];
+  const rejected = card.classList.contains("rejected") || /not approved/i.test(text.slice(0, 80));
+  return rejected ? ["rejected", "rejected"] : ["finished", "done"];
 }
 
 export function setTool(card, state, label) {
