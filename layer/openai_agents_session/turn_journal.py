@@ -36,7 +36,7 @@ __all__ = ["BLOCKED", "INTERRUPTED", "NOT_RUN", "TurnJournal", "called", "mended
 INTERRUPTED = "This call was interrupted: it may have had effects, its output is unknown."
 """The output of a call that has none."""
 
-NOT_RUN = "This call was not approved, and has not run."
+NOT_RUN = "This call was given up, and has not run."
 """The output of a call that nobody wanted to decide on."""
 
 BLOCKED = "This message was blocked."

@@ -150,6 +150,10 @@ def test_copies_have_titles_that_tell_them_apart(page: Page) -> None:
     named = [str(link.get_attribute("title")) for link in links if mark in str(link.get_attribute("title"))]
     assert [title.partition("(")[2] for title in named] == ["copy 3)", "copy 2)", "copy)", ""]
     assert page.one("#title").text == named[0]
+    cut = page.all("#list .copied span:last-child")[:3]  # a long title is cut in its row, its mark is not
+    assert [mark.text.strip() for mark in cut] == ["(copy 3)", "(copy 2)", "(copy)"]
+    assert all(mark.rect["x"] + mark.rect["width"] <= page.one("#side").rect["width"] for mark in cut)
+    assert page.run("return [...arguments[0]].every((mark) => mark.scrollWidth <= mark.clientWidth)", cut)
 
 
 def test_earlier_messages_come_when_they_are_scrolled_to(page: Page) -> None:

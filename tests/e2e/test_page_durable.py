@@ -219,6 +219,26 @@ def test_a_run_that_ended_while_it_waited_is_told_to_who_decides_and_is_discarde
     assert page.said == ["Refund it.", "Never mind.", "Very well."]
 
 
+def test_a_decision_that_could_not_be_sent_is_sent_again(page: Page, durable: DurableLambda) -> None:
+    """Where Lambda does not take a decision, an alert says so, and a button sends it again: the tool runs once."""
+    plays(page, REFUND, says("Refunded.")).let()
+    chooses_long(page)
+    page.send("Refund it.")
+    page.sees("May the agent call issue_refund?", ".ask")
+    durable.denied = "callbacks"
+    try:
+        page.press("Approve issue_refund")
+        page.sees("could not be sent", ".failed [role=alert]")
+        assert page.texts(".failed button") == ["Send it again"]
+    finally:
+        durable.denied = None
+    page.press("Send it again")
+    page.sees("Refunded.", ".assistant")
+    page.settles()
+    assert page.texts(".tool .state") == ["done"]
+    assert page.all(".card") == []
+
+
 @pytest.mark.parametrize("is_reloaded", [False, True])
 def test_a_run_that_ends_after_its_decision_is_told_by_itself(
     page: Page, durable: DurableLambda, monkeypatch: pytest.MonkeyPatch, is_reloaded: bool

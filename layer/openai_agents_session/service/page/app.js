@@ -332,9 +332,10 @@ function failed(mine, error, started, again) {
   if (started && isStored) {
     removeCards("note");
     actions.push(goOn(mine));
-  } else if (!started && canRepeat(error) && !mine.pending) {
+  } else if (!started && canRepeat(error) && !mine.pending && error.body?.code !== "not_sent") {
     actions.push(button("Try again", () => message.value.trim() ? $("composer").requestSubmit() : again(), "primary"));
   }
+  if (error.body?.code === "not_sent") actions.push(button("Send it again", again, "primary"));  // the run waits for that
   addCard("failed", headline, text, actions, "alert");
   scrollDown();
 }

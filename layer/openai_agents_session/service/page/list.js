@@ -107,10 +107,17 @@ function draw() {
 
 function row({ id, title, at }) {
   const link = el("a", { href: `#${encodeURIComponent(id)}`, title },
-    el("span", { textContent: title }), el("span", { className: "when", textContent: ago(at) }));
+    named(title), el("span", { className: "when", textContent: ago(at) }));
   if (id === current) link.setAttribute("aria-current", "page");
   return el("li", { className: id === current ? "current" : "" }, link,
     iconButton("edit", `Rename ${title}`, () => rename(id, title)), iconButton("delete", `Delete ${title}`, () => remove(id, title)));
+}
+
+/** A title in a row: where it is cut off, what tells a copy from its original stays. */
+function named(title) {
+  const [mark = ""] = title.match(/ \(copy(?: \d+)?\)$/) || [];
+  const words = el("span", { textContent: title.slice(0, title.length - mark.length) });
+  return mark ? el("span", { className: "copied" }, words, el("span", { textContent: mark })) : words;
 }
 
 function ago(at) {
