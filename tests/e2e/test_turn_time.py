@@ -62,7 +62,7 @@ def test_tools_that_block_their_threads_do_not_keep_the_next_turn_from_its_model
 
 @pytest.mark.parametrize("count", [17, 40])
 def test_an_environment_whose_tools_hold_too_many_threads_ends_after_its_answer(turns: TurnStage, count: int) -> None:
-    with turns.warm(turn_seconds=SECONDS) as one:
+    with turns.warm(turn_seconds=2 * SECONDS) as one:
         [first] = runtimes(one)
         turns.model.script = by_turn(blocking(count), says("Never said."))
         assert one.invoke(ask(new_id(), "Block.")).answer["status"] == 504
@@ -74,7 +74,7 @@ def test_an_environment_whose_tools_hold_too_many_threads_ends_after_its_answer(
 
 
 def test_a_streaming_server_whose_tools_hold_too_many_threads_begins_anew_in_its_place(turns: TurnStage) -> None:
-    with turns.streaming(turn_seconds=SECONDS) as one:
+    with turns.streaming(turn_seconds=2 * SECONDS) as one:  # in which all tools begin, on a busy machine, too
         turns.reset()
         process = one.process_id
         turns.model.script = by_turn(blocking(40), says("Never said."))

@@ -38,8 +38,9 @@ class Original:
         self.before = await stored_items(self.client, self.table)
         return self
 
-    def session(self, client: DynamoDBClient, session_id: str = "s") -> DynamoDBSession:
-        options = replace(self.options, patience_seconds=1.0)
+    def session(self, client: DynamoDBClient, session_id: str = "s", *, patience: float = 1.0) -> DynamoDBSession:
+        """The session; with more patience where the trouble ends, which a busy machine may need."""
+        options = replace(self.options, patience_seconds=patience)
         return DynamoDBSession(session_id, client, self.table, options=options)
 
     async def is_forked(self) -> bool:
@@ -144,7 +145,7 @@ async def test_a_fork_under_a_new_id_survives_a_lost_answer(
     for fault in faults.FAULTS.values():
         quick_proxy.reset()
         quick_proxy.on(lambda request: request.operation in is_write, fault, times=2)
-        copy = await Conversation(original.session(behind)).fork(keep=original.fork.number)
+        copy = await Conversation(original.session(behind, patience=20.0)).fork(keep=original.fork.number)
         forked = original.session(original.client, copy.session_id)
         assert await read(forked) == original.history[: original.fork.number]
         await forked.clear_session()
@@ -157,7 +158,7 @@ async def test_a_name_whose_answer_is_lost_is_given_once(
 ) -> None:
     """A disturbed rename is made, and what was used is counted once."""
     behind = await connect(quick_proxy.url, attempts=1)
-    conversation = Conversation(original.session(behind))
+    conversation = Conversation(original.session(behind, patience=20.0))
     for number in range(1, 4):
         quick_proxy.reset()
         quick_proxy.on(lambda request: request.operation == "PutItem", faults.FAULTS[name], times=number)
