@@ -53,7 +53,7 @@ def play(stack: LocalStack) -> None:
     """Play everything.
 
     Two environments are warmed while the conversation is played in others, and the durable run works beside the bad
-    day: on two processors, that saves a quarter of the time.
+    day: nobody waits for their cold starts.
 
     Raises:
         rie.FunctionError: The function failed.
