@@ -274,9 +274,11 @@ class DurableTurn:
 
         The SDK stores the outputs that it has by then: at a replay it has all of them at once.
         """
-        rest, calls = self._stored[len(self._own) :], {call["call_id"] for call in open_calls(self._own)}
-        is_other = rest[: len(items)] != items
-        return is_other and all(item.get("type") in _OUTPUTS and item["call_id"] in calls for item in rest)
+        rest = self._stored[len(self._own) :]
+        if not rest or rest[: len(items)] == items:
+            return False
+        calls = {call["call_id"] for call in open_calls(self._own)}
+        return all(item.get("type") in _OUTPUTS and item["call_id"] in calls for item in rest)
 
     def _adopt(self) -> None:
         """Take what is stored for the run's, whatever of it this replay has come to."""
