@@ -210,7 +210,7 @@ class Chat:
         self._stack.durable.kill()
 
     def go_cold(self) -> None:
-        """The same, and say so."""
+        """Kill them, and say so."""
         self.cool()
         console.print("  [dim]killed[/]")
 

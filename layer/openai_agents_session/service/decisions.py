@@ -44,8 +44,7 @@ async def decide(call: Call) -> dict[str, Any]:
 async def _decide_durably(call: Call, session: DynamoDBSession, run: PendingRun) -> dict[str, Any]:
     """Send the decision to the run's execution, where it goes on."""
     _check_calls(call, run)
-    calls = call.request.call_ids or tuple(pending.call_id for pending in run.approvals)
-    await durable_runs.decide(session, run, dict.fromkeys(calls, call.request.action == "approve"))
+    await durable_runs.decide(session, run, _decided(call, run))
     if run.status == "pending":
         _count_decision(call)
     return durable_runs.under_way(call)
@@ -58,9 +57,8 @@ async def _resume(
     from .running import resume_turn
 
     await journal.recall()
-    calls = call.request.call_ids or tuple(pending.call_id for pending in run.approvals)
     try:
-        run = await runs.claim(run.run_id, dict.fromkeys(calls, call.request.action == "approve"))
+        run = await runs.claim(run.run_id, _decided(call, run))
     except RunNotPendingError:
         await journal.end(Outcome.ABANDONED)
         raise
@@ -98,10 +96,10 @@ async def discard_run(
 async def read_approvals(call: Call) -> dict[str, Any]:
     """Tell what a run waits for, and of one that was decided on whether anybody can still go on with it."""
     run = await PendingRuns(await call.session()).get()
-    return {"session_id": call.request.session_id, "pending": await _told(run) if run else None}
+    return {"session_id": call.request.session_id, "pending": await _parked(run) if run else None}
 
 
-async def _told(run: PendingRun) -> dict[str, Any]:
+async def _parked(run: PendingRun) -> dict[str, Any]:
     """A run that is parked. One that was decided on and whose execution has ended waits for nothing but a discard."""
     is_over = callbacks.is_durable(run) and run.status == "resuming" and not await durable_runs.goes_on(run)
     return pending_of(run) | ({"status": "ended"} if is_over else {})
@@ -124,6 +122,12 @@ async def _run_to_decide(call: Call, runs: PendingRuns, *, gives_up: bool = Fals
 def _check_calls(call: Call, run: PendingRun) -> None:
     if not set(call.request.call_ids) <= {pending.call_id for pending in run.approvals}:
         raise RequestError(400, f"call_ids must be among those that wait: {[c.call_id for c in run.approvals]}")
+
+
+def _decided(call: Call, run: PendingRun) -> dict[str, bool]:
+    """What the caller decides, by call: about all that wait, unless some are named."""
+    calls = call.request.call_ids or tuple(pending.call_id for pending in run.approvals)
+    return dict.fromkeys(calls, call.request.action == "approve")
 
 
 def _decision(call: Call, run: PendingRun | None) -> Delivery:

@@ -109,7 +109,8 @@ def _failed(error: DurableRunError) -> dict[str, Any]:
     if ServiceSettings.from_environ().log_content or isinstance(error, ReplayMismatchError):
         raise error
     # The text quotes what a model's provider or a tool said, and who runs the function wants no such text in the log.
-    raise DurableRunError(f"{error.reason}, with LogContent=false not in its own words", reason=error.reason) from None
+    text = f"{error.reason}, with LogContent=false not in its own words"
+    raise DurableRunError(text, reason=error.reason, code=error.code) from None
 
 
 def _speaker(setup: Setup, agents: Cast) -> Speaker | None:

@@ -135,9 +135,11 @@ class TurnLog:
         """
         if turn.outcome is not Outcome.WAITING:
             return turn
-        later = [other for other in self.finished if other.first == turn.first and other.outcome is not Outcome.WAITING]
+        for other in self.finished:
+            if other.first == turn.first and other.outcome is not Outcome.WAITING:
+                return other
         newest = self.finished[0] if self.open is None else self.open
-        return later[0] if later else turn if newest.first == turn.first else replace(turn, outcome=Outcome.ABANDONED)
+        return turn if newest.first == turn.first else replace(turn, outcome=Outcome.ABANDONED)
 
     def begun(self, delivery: bytes, digest: bytes, count: int, *, decides: bool = False) -> TurnLog:
         """With a new open turn after so many items; one that was open is abandoned.
